@@ -1,0 +1,1 @@
+"""The DynamoDB client that Locust users hold: sends, classifies the outcome, records."""

@@ -1,0 +1,108 @@
+"""What the Locust processes of a run have to do: a resolved load, without faults or expectations.
+
+The drill makes a :class:`LoadPlan` from a profile, a locustfile started by hand makes one from its command line; the
+master reads it and sends it to its workers. :class:`Load` is also what a profile's ``load`` list holds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lastwriter.units import Duration, Rate, Share
+from verifier.rundir import Mode
+
+Pattern = Literal["naive", "conditional", "home-region"]
+"""How an application writes a counter or a register; see docs/patterns.md for the weakness of each."""
+
+Retry = Literal["none", "eager", "jittered"]
+"""What the application does after a retryable failure. Every attempt is recorded."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class HotKeys(_Strict):
+    """A set of hot keys and the share of the operations that goes to them."""
+
+    count: int = Field(1, ge=1)
+    share: Share = Field(0.5, description="share of the operations that goes to the hot keys")
+
+
+class Keys(_Strict):
+    """Which keys a load uses."""
+
+    prefix: str | None = Field(
+        None, description="keys are prefix-0, prefix-1 …; default: workload and position in the list"
+    )
+    count: int = Field(10, ge=1)
+    hot: HotKeys | None = None
+    zipf: float | None = Field(None, gt=0, description="exponent of a Zipf distribution over the keys")
+
+    @model_validator(mode="after")
+    def _one_distribution(self) -> Keys:
+        if self.hot is not None and self.zipf is not None:
+            raise ValueError("keys take `hot` or `zipf`, not both")
+        if self.hot is not None and self.hot.count > self.count:
+            raise ValueError(f"hot.count is {self.hot.count}, but there are {self.count} keys")
+        return self
+
+
+class Load(_Strict):
+    """One kind of traffic: a workload, how much of it, from where, on which keys."""
+
+    workload: str = Field(description="name of a locustfile, without .py")
+    pattern: Pattern = "naive"
+    rate: Rate | None = Field(None, description="intents a second, all Regions together (open loop); none: closed loop")
+    users: int | None = Field(None, ge=1, description="processes of a closed loop")
+    arrival: Literal["uniform", "poisson"] = "uniform"
+    processes: int | None = Field(
+        None, ge=1, description="processes that share the rate; default: enough for 200 ms each"
+    )
+    regions: dict[str, Share] = Field(default={}, description="share of the processes by Region; default: equal")
+    keys: Keys = Keys()
+    mix: dict[str, Share] = Field(
+        default={}, description="share of the intents by task name; default: the workload's own"
+    )
+    intents: int | None = Field(
+        None, ge=1, description="each process stops after this many; default: when the phases end"
+    )
+    think: Duration = Field(0.0, description="pause of a closed-loop process between intents")
+    item_bytes: int = Field(0, ge=0, le=400_000, description="padding of every item written")
+    retry: Retry = "none"
+    attempts: int = Field(5, ge=1, description="most attempts of an intent, where there are retries")
+    deadline: Duration = Field(5.0, description="an attempt without an answer by then is unknown")
+
+    @model_validator(mode="after")
+    def _one_loop(self) -> Load:
+        if self.rate is not None and self.users is not None:
+            raise ValueError(
+                "`rate` (open loop) and `users` (closed loop) exclude each other; `processes` says how many share a rate"
+            )
+        return self
+
+
+class PlannedPhase(_Strict):
+    """A stretch of the schedule."""
+
+    name: str
+    duration: Duration
+    rate: Share = Field(1.0, description="of each load's own rate")
+
+
+class LoadPlan(_Strict):
+    """Everything that a Locust worker needs to know."""
+
+    run: str
+    run_directory: str = Field(description="where this host's workers leave their rows")
+    seed: int
+    mode: Mode
+    table: str
+    endpoints: dict[str, str] = Field(description="Region → URL of its DynamoDB endpoint, replicas only, in order")
+    client: Literal["wire", "boto3"] = "wire"
+    loads: list[Load]
+    phases: list[PlannedPhase] = Field(description="empty: until stopped")
+    t0_ns: int | None = Field(None, description="origin of every schedule; set by the master when all users are there")
+    workers: int | None = Field(None, description="how many share the processes; set by the master")

@@ -1,0 +1,1 @@
+"""A profile becomes a run: targets, phases, faults, processes, run directory."""

@@ -1,0 +1,82 @@
+"""What a check takes and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from verifier.history.columns import History, Int64
+from verifier.rundir import FaultRecord, Mode, RunInfo
+from verifier.verdict import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """Every item of one replica, read strongly (``initial/`` or ``final/``). Arrays of length ``n``, one row an item.
+
+    ``key`` holds codes into :attr:`History.keys` (the reader extends that tuple by keys that no operation touched);
+    ``value``, ``w`` and ``p`` hold :data:`verifier.history.columns.NULL` where the item has no such attribute.
+    """
+
+    region: str
+    key: Int64
+    value: Int64
+    w: Int64
+    p: Int64
+    items: tuple[str, ...]
+    start_ns: Int64
+    end_ns: Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything a check may know besides the operations."""
+
+    mode: Mode
+    regions: tuple[str, ...]
+    run: RunInfo
+    faults: tuple[FaultRecord, ...] = ()
+    initial: Mapping[str, Replica] = field(default_factory=dict)
+    """By Region; empty: a fresh table."""
+    final: Mapping[str, Replica] = field(default_factory=dict)
+    """By Region; empty: never read."""
+    epsilon_ns: int = 0
+    """How wrong the order of two hosts' times may be; 0 on one host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A finding before it is explained: rows of the history that are illegal on their own.
+
+    The explainer of the check turns it into a sentence. Rows index :class:`History`.
+    """
+
+    key: int
+    rows: tuple[int, ...]
+    at_ns: int
+    gamma_ns: int | None = None
+    stale_ms: float | None = None
+    stale_versions: int | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """What the explainer needs besides the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a check concluded."""
+
+    verdict: Judgement
+    exercised: int
+    """Operations that it could judge; 0 means that nothing was proved and the verdict is ``unknown``."""
+    violations: tuple[Violation, ...] = ()
+    count: int | None = None
+    """Exact number of violations, where not all are listed; null: ``len(violations)``."""
+    note: str | None = None
+    """What was left out or could not be judged, and why."""
+
+
+class Check(Protocol):
+    """A check is a function from columns to findings."""
+
+    def __call__(self, history: History, context: Context) -> Result: ...

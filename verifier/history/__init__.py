@@ -1,0 +1,1 @@
+"""The one definition of what a recorded operation is; the client writes it, the checks read it."""

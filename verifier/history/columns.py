@@ -1,0 +1,87 @@
+"""A history in memory: one numpy array a column, dictionaries decoded to dense codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+Int16 = npt.NDArray[np.int16]
+Int8 = npt.NDArray[np.int8]
+Bool = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
+
+NULL: int = np.iinfo(np.int64).min
+"""Stands for null in an int64 column of :class:`History`; no recorded value may equal it."""
+
+NO_CODE: int = -1
+"""Stands for null in a dictionary-coded column."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostRange:
+    """Operation ids that a worker may have used without leaving a row: unknown updates of any key."""
+
+    worker: int
+    first_op: int
+    last_op: int
+    since_ns: int
+    """They began after this time (end of the worker's last whole batch)."""
+
+    @property
+    def count(self) -> int:
+        """How many ids."""
+        return self.last_op - self.first_op + 1
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Every recorded attempt of a run. All arrays have the same length ``n``; rows are in no particular order.
+
+    Nullable int64 columns hold :data:`NULL` for null. Dictionary columns hold codes into the tuple of the same name in
+    plural; :data:`NO_CODE` for null. See :data:`verifier.history.schema.COLUMNS` for what a column means.
+    """
+
+    op: Int64
+    intent: Int64
+    attempt: Int16
+    token: Int64
+    worker: Int16
+    process: Int32
+    region: Int32
+    home_region: Int32
+    workload: Int32
+    kind: Int32
+    key_class: Int32
+    key: Int32
+    logical_key: Int32
+    value: Int64
+    expect: Int64
+    result: Int64
+    saw: Int64
+    prev: Int64
+    outcome: Int8
+    error: Int32
+    units: Float32
+    scheduled_ns: Int64
+    start_ns: Int64
+    end_ns: Int64
+
+    regions: tuple[str, ...]
+    home_regions: tuple[str, ...]
+    workloads: tuple[str, ...]
+    kinds: tuple[str, ...]
+    key_classes: tuple[str, ...]
+    keys: tuple[str, ...]
+    logical_keys: tuple[str, ...]
+    errors: tuple[str, ...]
+
+    lost: tuple[LostRange, ...] = ()
+    incomplete: tuple[str, ...] = field(default=())
+    """Why the record is not whole: one sentence a worker without end mark."""
+
+    def __len__(self) -> int:
+        return len(self.op)
