@@ -89,7 +89,7 @@ class RunInfo(_File):
     )
     queues_empty: bool | None = Field(
         None,
-        description="the emulator's replication queues were seen empty before the final state was read; null: cannot see",
+        description="the emulator's replication queues were seen empty before the final state was read; null: no view",
     )
     warnings: list[str] = []
 

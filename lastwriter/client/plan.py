@@ -79,7 +79,7 @@ class Load(_Strict):
     def _one_loop(self) -> Load:
         if self.rate is not None and self.users is not None:
             raise ValueError(
-                "`rate` (open loop) and `users` (closed loop) exclude each other; `processes` says how many share a rate"
+                "`rate` (open loop) and `users` (closed loop) exclude each other; `processes` share a rate"
             )
         return self
 
