@@ -20,8 +20,8 @@ test: $(VENV)/.installed-dev browser  ## all tests
 # The report's tests open it in a real browser. Debian's and Ubuntu's chromium is installed where that is allowed; elsewhere
 # the tests say what they left out (and fail in CI, where nothing may be left out).
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || \
-	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	@if which chromium chromium-browser google-chrome 2>/dev/null | grep -q .; then :; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  echo "installing chromium for the browser tests"; apt-get -qq update && apt-get -qq install -y chromium >/dev/null; \
 	else echo "no chromium found: the browser tests of the report will be LEFT OUT" >&2; fi
 
