@@ -126,6 +126,15 @@ class StoreLedger(_Part):
     surplus: int = Field(description="above the most that the record allows: applied twice, or by nobody")
 
 
+class KindLedger(_Part):
+    """The intent ledger of one kind of update. ``acknowledged = kept + lost + unattributed``."""
+
+    acknowledged: int
+    kept: int
+    lost: int
+    unattributed: int
+
+
 class IntentLedger(_Part):
     """What became of what the users wanted. Counts of intents, over every workload whose items carry marks.
 
@@ -144,6 +153,7 @@ class IntentLedger(_Part):
         default={}, description="Region of the lost write → Region of the write that stands in its place → count"
     )
     lost_by_key: dict[str, int] = Field(default={}, description="the hundred worst")
+    by_kind: dict[str, KindLedger] = Field(default={}, description="add, write, cas, create: the same, apart")
 
 
 class Ledger(_Part):

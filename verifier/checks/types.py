@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from verifier.history.columns import History, Int64
+from verifier.history.columns import Float64, History, Int64
 from verifier.rundir import FaultRecord, Mode, RunInfo
 from verifier.verdict import Judgement
 
@@ -43,6 +43,8 @@ class Context:
     """By Region; empty: never read."""
     epsilon_ns: int = 0
     """How wrong the order of two hosts' times may be; 0 on one host."""
+    shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """What several checks need and is worked out once, by whoever needs it first (the lineage, a layout by key)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,23 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class AllFindings:
+    """Every finding of a check as columns of equal length, for findings.parquet: a million objects would be too slow.
+
+    ``rows`` holds the witness rows (of :class:`History`) of all findings end to end; those of finding ``i`` are
+    ``rows[offsets[i]:offsets[i + 1]]``. Null: :data:`verifier.history.columns.NULL`, NaN for ``stale_ms``.
+    """
+
+    key: Int64
+    at_ns: Int64
+    offsets: Int64
+    rows: Int64
+    gamma_ns: Int64 | None = None
+    stale_ms: Float64 | None = None
+    stale_versions: Int64 | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What a check concluded."""
 
@@ -74,6 +93,8 @@ class Result:
     """Exact number of violations, where not all are listed; null: ``len(violations)``."""
     note: str | None = None
     """What was left out or could not be judged, and why."""
+    everything: AllFindings | None = None
+    """All violations, where ``violations`` holds only the worst few hundred; null: ``violations`` is all of them."""
 
 
 class Check(Protocol):

@@ -13,6 +13,7 @@ Int16 = npt.NDArray[np.int16]
 Int8 = npt.NDArray[np.int8]
 Bool = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 
 NULL: int = np.iinfo(np.int64).min
 """Stands for null in an int64 column of :class:`History`; no recorded value may equal it."""
