@@ -12,6 +12,14 @@ from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 _RATES: Final = {"/s": 1.0, "/min": 1 / 60, "/h": 1 / 3600}
+_MEANT: Final = {
+    "sec": "s", "secs": "s", "second": "s", "seconds": "s", "rps": "s", "ops": "s", "qps": "s", "tps": "s",
+    "m": "min", "mins": "min", "minute": "min", "minutes": "min", "rpm": "min",
+    "hr": "h", "hrs": "h", "hour": "h", "hours": "h",
+    "msec": "ms", "msecs": "ms", "millis": "ms", "milliseconds": "ms",
+    "percent": "%", "pct": "%",
+}  # fmt: skip
+"""Spellings that people try, and the unit that they mean."""
 _NUMBER: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([^\s0-9]*)\s*\Z")
 
 
@@ -27,8 +35,17 @@ def _parse(value: object, units: dict[str, float], what: str, example: str) -> f
         raise ValueError(f"{value!r} is not {what}; write it like {example}")
     number, unit = match.groups()
     if unit not in units:
-        raise ValueError(f"unknown unit {unit!r} in {value!r}; {what} takes {', '.join(units)} (for example {example})")
+        near = _nearest_unit(unit, units)
+        meant = f"; did you mean {number + near!r}?" if near else f"; {what} takes {', '.join(units)}, like {example}"
+        raise ValueError(f"unknown unit {unit!r} in {value!r}{meant}")
     return float(number) * units[unit]
+
+
+def _nearest_unit(unit: str, units: dict[str, float]) -> str | None:
+    """The unit of ``units`` that somebody who wrote ``unit`` most likely meant."""
+    word = unit.lower().lstrip("/")
+    meant = _MEANT.get(word, word)
+    return next((known for known in units if known.lstrip("/") == meant), None)
 
 
 def parse_duration(value: object) -> float:
