@@ -34,6 +34,8 @@ def _parse(value: object, units: dict[str, float], what: str, example: str) -> f
     if match is None:
         raise ValueError(f"{value!r} is not {what}; write it like {example}")
     number, unit = match.groups()
+    if not unit:
+        raise ValueError(f"{value!r} has no unit; write {what} like {example}")
     if unit not in units:
         near = _nearest_unit(unit, units)
         meant = f"; did you mean {number + near!r}?" if near else f"; {what} takes {', '.join(units)}, like {example}"
