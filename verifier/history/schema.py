@@ -134,6 +134,9 @@ end_ns          stamped after the last byte is read; for ``unknown``: when the w
 # Custom metadata of the record batches of a worker's stream (history/*.arrow), and of the schema of a compacted file.
 META_OP_LIMIT: Final = b"lastwriter.op_limit"
 """Highest operation id that the worker may have used so far; written before any id of that range is used."""
+META_SINCE: Final = b"lastwriter.since_ns"
+"""No attempt that has no row in this batch or an earlier one began before this time: the start of the oldest attempt in
+flight when the batch was written, or the time of writing. After a crash the lost attempts began after the last one."""
 META_CRC: Final = b"lastwriter.crc"
 """CRC-32 over the rows of a batch (see :func:`verifier.history.stream.batch_crc`)."""
 META_END: Final = b"lastwriter.end"
