@@ -101,6 +101,9 @@ class LoadPlan(_Strict):
     mode: Mode
     table: str
     endpoints: dict[str, str] = Field(description="Region → URL of its DynamoDB endpoint, replicas only, in order")
+    target: Literal["emulator", "endpoints", "aws"] = Field(
+        "emulator", description="an emulator is never shown the user's own credentials"
+    )
     client: Literal["wire", "boto3"] = "wire"
     loads: list[Load]
     phases: list[PlannedPhase] = Field(description="empty: until stopped")
