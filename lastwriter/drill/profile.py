@@ -1,0 +1,213 @@
+"""What a drill's YAML may say: target, load, phases with their faults, expectations.
+
+The types are the file's schema (docs/schemas/profile.schema.json). Reading a file, overriding single values and naming
+the line of a mistake is :mod:`lastwriter.drill.profile_file`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lastwriter.client.plan import Load, PlannedPhase
+from lastwriter.emulator.faults import ON_LINKS, FaultKind, FaultSpec
+from lastwriter.units import Duration, Share
+from verifier.expectations import Expectation
+from verifier.history.schema import Kind
+from verifier.rundir import Mode
+
+SHORT_PHASE_S: Final = 4.0
+"""With ``--short`` a phase lasts this long at most, unless it says otherwise."""
+
+MRSC_REGIONS: Final = 3
+"""Regions of a table with strong consistency, the witness counted."""
+
+FAULT_WINDOWS: Final = ("before", "during", "after")
+"""What an expectation may name besides a phase: the stretches before, during and after the faults."""
+
+Where = tuple[str | int, ...]
+"""Path of a value in the profile: ``("load", 0, "rate")``."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Target(_Strict):
+    """Which global table the drill is run against."""
+
+    kind: Literal["emulator"] = Field("emulator", description="the embedded emulator, started and ended by the run")
+    mode: Mode = Field("MREC", description="MREC: eventual, last writer wins. MRSC: strong")
+    regions: list[str] = Field(
+        ["us-east-1", "us-east-2", "us-west-2"], min_length=2, description="Regions with a replica, in order"
+    )
+    witness: str | None = Field(None, description="MRSC with two replicas: the Region of the witness")
+    table: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{3,255}$")] = "lastwriter"
+    settings: dict[str, str | int | float | bool] = Field(
+        default={}, description="settings of the emulator, for example replicator_delay: 2s"
+    )
+
+
+class Fault(_Strict):
+    """One thing that breaks during a phase."""
+
+    kind: FaultKind
+    regions: list[str] = Field(default=[], description="Regions that the fault is in")
+    links: list[tuple[str, str]] = Field(default=[], description="pairs of Regions")
+    one_way: bool = Field(False, description="link-cut: only from the first of each pair to the second")
+    hang: bool = Field(False, description="region-down: connections are accepted and never answered")
+    at: Duration = Field(0.0, description="from the start of its phase")
+    duration: Duration | None = Field(None, gt=0, description="default: to the end of its phase")
+
+    @model_validator(mode="after")
+    def _place(self) -> Fault:
+        try:
+            self.spec()
+        except ValidationError as error:
+            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
+        return self
+
+    def spec(self, lease: float | None = None) -> FaultSpec:
+        """What the control port is asked for."""
+        return FaultSpec(
+            kind=self.kind,
+            regions=self.regions,
+            links=self.links,
+            one_way=self.one_way,
+            hang=self.hang,
+            lease=lease,
+        )
+
+
+class Phase(_Strict):
+    """A stretch of the drill."""
+
+    name: str = Field(min_length=1)
+    duration: Duration = Field(gt=0)
+    rate: Share = Field(1.0, description="of each load's own rate")
+    short: Duration | None = Field(None, gt=0, description="duration with --short; default: at most 4s")
+    faults: list[Fault] = []
+
+
+class Profile(_Strict):
+    """One drill: what is true before, what is done to it, and what is expected to come of it."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    hypothesis: str = Field(min_length=1, description="what the drill is expected to show, in a sentence or two")
+    target: Target = Target()
+    load: list[Load] = Field(min_length=1)
+    phases: list[Phase] = Field(min_length=1)
+    expect: list[Expectation] = []
+
+    @field_validator("phases")
+    @classmethod
+    def _names_differ(cls, phases: list[Phase]) -> list[Phase]:
+        names = [phase.name for phase in phases]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two phases are named {name!r}; expectations could not tell them apart")
+        return phases
+
+    @property
+    def all_regions(self) -> list[str]:
+        """Regions with a replica, and the witness's."""
+        return self.target.regions + ([self.target.witness] if self.target.witness else [])
+
+    def planned_phases(self) -> list[PlannedPhase]:
+        """The phases as the load sees them."""
+        return [PlannedPhase(name=phase.name, duration=phase.duration, rate=phase.rate) for phase in self.phases]
+
+    def shortened(self) -> Profile:
+        """The same drill with shorter phases, every fault kept at its share of its phase."""
+        return self.model_copy(update={"phases": [_shortened(phase) for phase in self.phases]})
+
+
+def contradictions(
+    profile: Profile, workloads: Iterable[str], known_regions: Iterable[str]
+) -> Iterator[tuple[Where, str]]:
+    """Where parts of a profile that are right each on its own do not fit together, and why."""
+    from lastwriter.resources import nearest
+
+    target, names, known = profile.target, list(workloads), list(known_regions)
+    for index, region in enumerate(target.regions):
+        if region not in known:
+            yield ("target", "regions", index), f"unknown Region {region!r}{nearest(region, known)}"
+        if region in target.regions[:index]:
+            yield ("target", "regions", index), f"Region {region} is listed twice"
+    if target.witness is not None and target.witness not in known:
+        yield ("target", "witness"), f"unknown Region {target.witness!r}{nearest(target.witness, known)}"
+    yield from _mode_problems(target)
+    for index, load in enumerate(profile.load):
+        where: Where = ("load", index)
+        if load.workload not in names:
+            yield (*where, "workload"), f"unknown workload {load.workload!r}{nearest(load.workload, names)}"
+        if load.rate is None and load.users is None:
+            yield where, "how much? give `rate` (open loop, like 50/s) or `users` (closed loop)"
+        for region in load.regions:
+            yield from _replica_problem((*where, "regions", region), region, target)
+        for field in ("regions", "mix"):
+            shares: dict[str, float] = getattr(load, field)
+            if shares and abs(sum(shares.values()) - 1) > 0.005:
+                yield (*where, field), f"the shares add up to {sum(shares.values()) * 100:.4g}%, not 100%"
+    for number, phase in enumerate(profile.phases):
+        for index, fault in enumerate(phase.faults):
+            where = ("phases", number, "faults", index)
+            if fault.at >= phase.duration:
+                yield (*where, "at"), "the fault would begin after its phase has ended"
+            places = [r for link in fault.links for r in link] if fault.kind in ON_LINKS else fault.regions
+            for region in places:
+                if region not in profile.all_regions:
+                    yield where, f"Region {region!r} is not in target.regions{nearest(region, profile.all_regions)}"
+            for first, second in fault.links:
+                if first == second:
+                    yield (*where, "links"), f"a link joins two Regions, not {first} with itself"
+    phases = [*(phase.name for phase in profile.phases), *FAULT_WINDOWS]
+    for index, expectation in enumerate(profile.expect):
+        where = ("expect", index)
+        if expectation.kind is not None and expectation.kind not in list(Kind):
+            yield (*where, "kind"), f"unknown kind {expectation.kind!r}{nearest(expectation.kind, list(Kind))}"
+        if expectation.phase is not None and expectation.phase not in phases:
+            yield (*where, "phase"), f"no phase {expectation.phase!r}{nearest(expectation.phase, phases)}"
+        if expectation.region is not None:
+            yield from _replica_problem((*where, "region"), expectation.region, target)
+
+
+def _mode_problems(target: Target) -> Iterator[tuple[Where, str]]:
+    count = len(target.regions) + (target.witness is not None)
+    if target.witness in target.regions:
+        yield ("target", "witness"), f"{target.witness} has a replica already; a witness stands in another Region"
+    elif target.mode == "MREC" and target.witness is not None:
+        yield ("target", "witness"), "only MRSC has a witness; list the Region under target.regions or take mode MRSC"
+    elif target.mode == "MRSC" and count != MRSC_REGIONS:
+        have = f"{len(target.regions)} Regions" + (" and a witness" if target.witness else " and no witness")
+        yield (
+            ("target", "regions"),
+            f"MRSC takes exactly three Regions, or two and a witness; here are {have}"
+            + ("; add a Region, or target.witness" if count < MRSC_REGIONS else ""),
+        )
+
+
+def _replica_problem(where: Where, region: str, target: Target) -> Iterator[tuple[Where, str]]:
+    from lastwriter.resources import nearest
+
+    if region == target.witness:
+        yield where, f"{region} is the witness: it has no table to send requests to"
+    elif region not in target.regions:
+        yield where, f"Region {region!r} is not in target.regions{nearest(region, target.regions)}"
+
+
+def _shortened(phase: Phase) -> Phase:
+    duration = min(phase.duration, phase.short if phase.short is not None else SHORT_PHASE_S)
+    scale = duration / phase.duration
+    faults = [
+        fault.model_copy(
+            update={
+                "at": fault.at * scale,
+                "duration": None if fault.duration is None else fault.duration * scale,
+            }
+        )
+        for fault in phase.faults
+    ]
+    return phase.model_copy(update={"duration": duration, "faults": faults})

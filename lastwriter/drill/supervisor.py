@@ -1,0 +1,297 @@
+"""Starts, watches and ends everything that a run consists of: emulator, Locust master and workers, faults."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from lastwriter.client.session import RunSession
+from lastwriter.drill.faults import FaultController
+from lastwriter.drill.interrupts import Interrupted, Interrupts, Now
+from lastwriter.drill.plan import fault_schedule, load_plan, load_seconds, phase_windows
+from lastwriter.drill.processes import Child, Processes, free_port
+from lastwriter.drill.profile import Profile
+from lastwriter.drill.progress import Progress
+from lastwriter.errors import RunAborted, UserError
+from verifier.rundir import write_atomically
+
+if TYPE_CHECKING:
+    from lastwriter.client.emulator_process import EmulatorProcess
+
+_START_DEADLINE_S: Final = 60.0
+"""Most time between starting Locust and the load's t0."""
+_END_DEADLINE_S: Final = 30.0
+"""Most time that the load may outlast its schedule."""
+_LEAVING_S: Final = 3.0
+_TICK_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run a profile; what to run is in the profile."""
+
+    results: Path
+    workers: int = 2
+    seed: int | None = None
+    """Null: drawn, and kept in ``run.json``."""
+    client: Literal["wire", "boto3"] = "wire"
+
+
+class Supervisor:
+    """Starts, watches and ends everything that a run consists of."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        options: RunOptions,
+        session: RunSession,
+        seed: int,
+        locustfiles: list[Path],
+        progress: Progress,
+        interrupts: Interrupts,
+    ) -> None:
+        self._profile = profile
+        self._options = options
+        self._session = session
+        self._seed = seed
+        self._locustfiles = locustfiles
+        self._progress = progress
+        self._interrupts = interrupts
+        self._directory = session.directory
+
+    def run(self) -> str | None:
+        """The run up to ``run.json``'s last writing; why it was cut short, or null. Raises what ends it before load."""
+        session, profile = self._session, self._profile
+        with ExitStack() as stack:
+            try:
+                with self._interrupts.raising():
+                    emulator = self._start_emulator(stack)
+                    self._progress.step(f"table {profile.target.table}, {profile.target.mode}")
+                    session.prepare(emulator.endpoints)
+            except Interrupted as interruption:
+                session.finish("interrupted", str(interruption))
+                raise RunAborted(f"{interruption} before the load had begun") from None
+            except (UserError, RunAborted) as error:
+                session.finish("aborted", str(error))
+                raise
+            processes = stack.enter_context(Processes(self._directory.logs))
+            faults = FaultController(
+                emulator.control, fault_schedule(profile), self._directory.faults, self._progress.note
+            )
+            stack.callback(faults.stop)
+            aborted: str | None = None
+            load = _Load()
+            try:
+                self._drive(load, processes, emulator, faults)
+            except Interrupted as interruption:
+                aborted = str(interruption)
+            except RunAborted as error:
+                aborted = str(error)
+                self._progress.note(f"aborted: {aborted}")
+            except Now:
+                processes.kill()
+                raise
+            end_ns = load.end_ns or time.monotonic_ns()
+            faults.stop()
+            processes.end()
+            return self._close(load, end_ns, emulator, aborted)
+
+    def _start_emulator(self, stack: ExitStack) -> EmulatorProcess:
+        from lastwriter.client.emulator_process import start_emulator
+
+        target = self._profile.target
+        emulator = start_emulator(
+            target.regions,
+            witness=target.witness,
+            settings={**target.settings},
+            log=self._directory.logs / "emulator.log",
+        )
+        stack.callback(emulator.stop)
+        witness = f", witness {target.witness}" if target.witness else ""
+        self._progress.step(f"emulator with {', '.join(target.regions)}{witness}")
+        return emulator
+
+    def _drive(self, load: _Load, processes: Processes, emulator: EmulatorProcess, faults: FaultController) -> None:
+        """Start Locust, wait for t0, follow the load to its end. Raises RunAborted or Interrupted."""
+        with self._interrupts.raising():
+            master, workers = self._start_locust(processes, emulator)
+            live = _Tail(self._directory.live)
+            try:
+                while not load.ended:
+                    ending = not master.running  # looked at before its last lines are read
+                    for entry in live.read():
+                        self._take(entry, load, faults)
+                    if not load.ended:
+                        self._watch(load, master, workers, emulator, faults, ending)
+                    time.sleep(_TICK_S)
+            except Interrupted:
+                self._progress.note("ending the load; once more ends everything now")
+                with self._interrupts.second_only():
+                    master.signal(signal.SIGINT)
+                    self._wait_for_end(load, live, faults, [master, *workers])
+                raise
+            with self._interrupts.second_only():
+                self._wait_for_end(load, live, faults, [master, *workers])
+
+    def _start_locust(self, processes: Processes, emulator: EmulatorProcess) -> tuple[Child, list[Child]]:
+        plan = load_plan(
+            self._profile,
+            self._session.info.run,
+            self._directory.path,
+            emulator.endpoints,
+            self._options.client,
+            self._seed,
+        )
+        plan_file = self._directory.logs / "plan.json"
+        write_atomically(plan_file, plan.model_dump_json(indent=2) + "\n")
+        count = self._options.workers
+        self._progress.step(f"load with {count} worker{'s' if count > 1 else ''}: {_load_words(self._profile)}")
+        port = str(free_port())
+        locust = ["-m", "locust", "-f", ",".join(str(path.resolve()) for path in self._locustfiles)]
+        locust += ["--headless", "--plan", str(plan_file.resolve())]
+        master = processes.start(
+            "master",
+            [
+                *locust,
+                "--master",
+                *("--master-bind-host", "127.0.0.1", "--master-bind-port", port),
+                *("--expect-workers", str(count)),
+            ],
+        )
+        workers = [
+            processes.start(
+                f"worker-{number}", [*locust, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
+            )
+            for number in range(1, count + 1)
+        ]
+        return master, workers
+
+    def _take(self, entry: dict[str, Any], load: _Load, faults: FaultController) -> None:
+        """One line of ``live.jsonl``."""
+        event = entry.get("event")
+        if event == "start":
+            load.start_ns = entry["t0_ns"]
+            faults.start(load.start_ns)
+        elif event == "worker-lost":
+            load.lost += 1
+            if load.lost > len(load.dead):  # its process is there, but it does not answer
+                self._lost(f"worker {entry['worker']} does not answer any more")
+        elif event == "end":
+            load.ended = True
+            load.end_ns = entry["end_ns"]
+        if event is None or event == "start":
+            self._progress.live(entry, faults.in_effect)
+
+    def _watch(
+        self,
+        load: _Load,
+        master: Child,
+        workers: list[Child],
+        emulator: EmulatorProcess,
+        faults: FaultController,
+        ending: bool,
+    ) -> None:
+        """Notice what died. A worker's death leaves a run that is incomplete; without the others it cannot go on."""
+        if faults.error is not None:
+            raise RunAborted(faults.error)
+        if emulator.process.poll() is not None:
+            raise RunAborted(f"the emulator ended in the middle of the run; see {self._directory.logs}")
+        if ending:
+            raise RunAborted(f"the Locust master ended early ({master.last_words()}); see {master.log}")
+        now = time.monotonic()
+        for worker in workers:
+            if worker.running or worker.name in load.dead:
+                continue
+            # At the end of the load a worker may leave shortly before the master has said that this is the end.
+            if not worker.was_killed and now - load.gone.setdefault(worker.name, now) < _LEAVING_S:
+                continue
+            load.dead.add(worker.name)
+            if not load.start_ns:
+                raise RunAborted(f"{worker.name} did not start ({worker.last_words()}); see {worker.log}")
+            self._lost(f"{worker.name} died ({worker.last_words()})")
+        if len(load.dead) == len(workers):
+            raise RunAborted("every worker died")
+        if not load.start_ns and now > load.opened + _START_DEADLINE_S:
+            raise RunAborted(f"the load did not begin within {_START_DEADLINE_S:.0f} s; see {master.log}")
+        if load.start_ns and now > load.start_ns / 1e9 + load_seconds(self._profile) + _END_DEADLINE_S:
+            raise RunAborted(f"the load did not end when it should have; see {master.log}")
+
+    def _lost(self, sentence: str) -> None:
+        self._progress.note(f"{sentence}: the run goes on without its share of the load, and is incomplete")
+        self._session.warn(sentence)
+
+    def _wait_for_end(self, load: _Load, live: _Tail, faults: FaultController, children: list[Child]) -> None:
+        """Until the Locust processes have written what they have and left; they get some seconds for it."""
+        deadline = time.monotonic() + _END_DEADLINE_S / 2
+        while any(child.running for child in children) and time.monotonic() < deadline:
+            time.sleep(_TICK_S / 2)
+        for entry in live.read():
+            self._take(entry, load, faults)
+
+    def _close(self, load: _Load, end_ns: int, emulator: EmulatorProcess, aborted: str | None) -> str | None:
+        """Settle, read the final state, end the record. A second Ctrl-C cuts it short."""
+        session, profile = self._session, self._profile
+        with self._interrupts.second_only():
+            if load.start_ns:
+                session.loaded(
+                    load.start_ns, end_ns, phase_windows(profile, load.start_ns, end_ns), session.info.workers
+                )
+            if emulator.process.poll() is None:
+                self._progress.step("settling: waiting for replication, then reading every replica")
+                session.settle(emulator.endpoints, emulator.control, stop=lambda: self._interrupts.count > 0)
+            self._progress.step("closing the record")
+            if self._interrupts.count:
+                aborted = self._interrupts.said
+                session.finish("interrupted", aborted)
+            else:
+                session.finish("finished" if aborted is None else "aborted", aborted)
+        return aborted
+
+
+class _Load:
+    """What is known of the load so far."""
+
+    def __init__(self) -> None:
+        self.start_ns = 0
+        """t0; 0: not begun."""
+        self.end_ns: int | None = None
+        self.ended = False
+        self.opened = time.monotonic()
+        self.gone: dict[str, float] = {}
+        """Worker → when it was first seen to have left."""
+        self.dead: set[str] = set()
+        """Workers that left before their time."""
+        self.lost = 0
+        """Workers that Locust has lost."""
+
+
+class _Tail:
+    """Whole lines that were appended to a JSON-lines file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[dict[str, Any]]:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [json.loads(line) for line in whole.splitlines() if line.strip()]
+
+
+def _load_words(profile: Profile) -> str:
+    """``counters 200/s, registers 100/s``."""
+    return ", ".join(
+        f"{load.workload} {load.rate:g}/s" if load.rate is not None else f"{load.workload}, {load.users} users"
+        for load in profile.load
+    )
