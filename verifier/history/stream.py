@@ -196,8 +196,7 @@ def lost_ranges(worker: int, op: Int64, start_ns: Int64, op_limit: int | None) -
 
 def _numbers_crc(column: pa.Array, crc: int) -> int:
     if column.null_count:
-        valid = column.is_valid().to_numpy(zero_copy_only=False)
-        crc = zlib.crc32(np.packbits(valid).tobytes(), crc)
+        crc = _nulls_crc(column, crc)
         column = pc.fill_null(column, 0)
     values = np.frombuffer(column.buffers()[1] or b"", column.type.to_pandas_dtype())
     return zlib.crc32(values[column.offset : column.offset + len(column)].data, crc)
@@ -206,10 +205,17 @@ def _numbers_crc(column: pa.Array, crc: int) -> int:
 def _strings_crc(strings: pa.StringArray, crc: int) -> int:
     if not len(strings):
         return zlib.crc32(b"\0", crc)
+    if strings.null_count:
+        crc = _nulls_crc(strings, crc)
     _, offsets, data = strings.buffers()
     ends = np.frombuffer(offsets, np.int32)[strings.offset : strings.offset + len(strings) + 1]
     crc = zlib.crc32(np.diff(ends).data, crc)
     return zlib.crc32(memoryview(data or b"")[ends[0] : ends[-1]], crc)
+
+
+def _nulls_crc(column: pa.Array, crc: int) -> int:
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    return zlib.crc32(np.packbits(valid).tobytes(), crc)
 
 
 def _walk(data: pa.Buffer) -> tuple[int, bool]:
