@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import botocore.handlers
 from botocore import xform_name
 
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable, isolated_session
-from lastwriter.client.endpoint import parse_endpoint
+from lastwriter.client.endpoint import is_loopback, parse_endpoint
 from lastwriter.client.http_reply import HttpReply
 from lastwriter.client.outcome import (
     BAD_REPLY,
@@ -122,9 +121,7 @@ def dynamodb(
     Raises UserError for an endpoint that is no URL.
     """
     host = parse_endpoint(endpoint)[1]
-    session = isolated_session()
-    session.register_component("credential_provider", _Provider(credentials))
-    return boto3.Session(botocore_session=session).client(
+    return _session(credentials).client(
         "dynamodb",
         region_name=region,
         endpoint_url=endpoint,
@@ -136,9 +133,17 @@ def dynamodb(
             max_pool_connections=POOL_CONNECTIONS,
             parameter_validation=False,
             account_id_endpoint_mode="disabled",
-            proxies={} if _is_loopback(host) else None,
+            proxies={} if is_loopback(host) else None,
         ),
     )
+
+
+@cache
+def _session(credentials: Any) -> boto3.Session:
+    """One session for each source of credentials: it keeps the service model, which takes a while to read."""
+    session = isolated_session()
+    session.register_component("credential_provider", _Provider(credentials))
+    return boto3.Session(botocore_session=session)
 
 
 class _Provider:
@@ -243,16 +248,6 @@ def _in_handshake(error: BaseException) -> bool:
             return True
         frame = frame.tb_next
     return False
-
-
-@cache
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def with_bytes(value: Any) -> Any:

@@ -21,8 +21,8 @@ def make_client(
     """A client of one Region's endpoint; an attempt without an answer after ``deadline_s`` is unknown.
 
     ``credentials`` come from :func:`lastwriter.client.credentials.credentials_for`. ``ca_bundle`` is a PEM file of
-    trusted authorities; default: ``AWS_CA_BUNDLE``, else the ones that botocore trusts. Raises UserError for an endpoint
-    that is no URL.
+    trusted authorities; default: ``AWS_CA_BUNDLE``, else the ones that botocore trusts. Raises UserError for an
+    endpoint that is no URL.
     """
     if kind == "wire":
         from lastwriter.client.wire import WireClient  # only here: the control plane does without gevent

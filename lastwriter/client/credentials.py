@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
+from lastwriter.client.endpoint import is_loopback, parse_endpoint
 from lastwriter.errors import UserError
 
 TargetKind = Literal["emulator", "endpoints", "aws"]
@@ -89,6 +90,11 @@ def credentials_for(target: TargetKind) -> CredentialSource:
     if target == "emulator":
         return EMULATOR_CREDENTIALS
     return ProviderChain()
+
+
+def credentials_at(endpoint: str) -> CredentialSource:
+    """The credentials for an endpoint of which no more is known: dummies on this very host, the user's elsewhere."""
+    return credentials_for("emulator" if is_loopback(parse_endpoint(endpoint)[1]) else "endpoints")
 
 
 def isolated_session() -> botocore.session.Session:

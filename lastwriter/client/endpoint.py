@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from functools import cache
 from urllib.parse import urlsplit
 
 from lastwriter.errors import UserError
@@ -23,3 +25,14 @@ def host_header(scheme: str, host: str, port: int) -> str:
     """What stands in (and is signed as) the Host header, as botocore writes it."""
     name = f"[{host}]" if ":" in host else host
     return name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
+
+
+@cache
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this very host: no proxy stands in between, and no AWS credentials are wanted there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,481 @@
+"""The control plane: makes, removes and reads global tables through boto3. Needs no gevent.
+
+What AWS does with these calls is written down in the public ``aws-controllers-k8s/dynamodb-controller`` repository
+(``docs/api-quirks/table-global-tables.md`` and ``table-replicas.md``, observed in October 2026). What shaped this file:
+an MREC group takes one replica action a call, an MRSC group is born and dissolved in one call and frozen in between; a
+new replica shows in ``Replicas`` only seconds after the call that made it; ``DescribeTable`` never lists the Region it
+was asked in, and says nothing of the mode unless it is STRONG.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import botocore.exceptions
+import orjson
+import pyarrow as pa
+
+from lastwriter.client.boto import BotoClient, dynamodb
+from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable, credentials_at
+from lastwriter.client.outcome import BAD_CHECKSUM, NOT_SENT, THROTTLED
+from lastwriter.client.protocol import Reply
+from lastwriter.errors import UserError
+from verifier.history.schema import (
+    KEY_ATTRIBUTE,
+    PREVIOUS_ATTRIBUTE,
+    REPLICA_COLUMNS,
+    VALUE_ATTRIBUTE,
+    WRITER_ATTRIBUTE,
+)
+from verifier.rundir import Mode
+
+Progress = Callable[[str], None]
+"""Told in one short sentence what is being done or waited for."""
+
+WAIT_S: Final = 900.0
+"""How long a table may take to become ACTIVE. A replica of a table with one item took AWS eleven minutes."""
+
+_CONTROL_DEADLINE_S: Final = 10.0
+_CONTROL_ATTEMPTS: Final = 4
+_SCAN_DEADLINE_S: Final = 20.0
+_SCAN_PATIENCE_S: Final = 30.0
+"""How long one page is asked for again and again."""
+_CONNECT_PATIENCE_S: Final = 3.0
+"""The same, where nothing listens."""
+_FIRST_POLL_S: Final = 0.02
+_LONGEST_POLL_S: Final = 3.0
+_INT64: Final = range(-(2**63) + 1, 2**63)  # the lowest value stands for null
+
+
+def create_global_table(
+    endpoints: Mapping[str, str],
+    table: str,
+    mode: Mode,
+    witness: str | None = None,
+    *,
+    credentials: CredentialSource | None = None,
+    progress: Progress | None = None,
+    wait_s: float = WAIT_S,
+) -> bool:
+    """Have a global table with a replica in each Region of ``endpoints``; False if it was there already.
+
+    The first Region is where the table is created, with the partition key ``pk`` (a string) and on-demand capacity;
+    then it is made global and waited for until it is ACTIVE everywhere. What is there already and fits is kept, and
+    what an interrupted call left behind is completed.
+
+    Raises UserError: a number of Regions that the mode does not have, a table that is there and is something else, an
+    endpoint that cannot be reached or refuses.
+    """
+    _check_regions(mode, tuple(endpoints), witness)
+    group = _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s)
+    home, *others = endpoints
+    found = group.describe_all()
+    if found.get(home) is None:
+        if found:
+            raise UserError(
+                f"table {table} is in {', '.join(found)} but not in {home}; delete it there, or name another table"
+            )
+        group.say(f"creating {table} in {home}")
+        group.call(
+            home,
+            "CreateTable",
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": KEY_ATTRIBUTE, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": KEY_ATTRIBUTE, "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        shape = group.wait_active(home)
+        changed = True
+    else:
+        shape = group.wait_active(home)
+        changed = False
+    _check_fits(table, home, shape, mode, endpoints, witness)
+    missing = [region for region in others if region not in shape.replicas]
+    for region in missing:
+        if found.get(region) is not None:
+            raise UserError(f"table {table} in {region} is a table of its own; delete it, or name another table")
+    if mode == "MRSC" and missing:
+        group.say(f"making {table} a global table of {_and(others + ([f'witness {witness}'] if witness else []))}")
+        witnesses = {"GlobalTableWitnessUpdates": [{"Create": {"RegionName": witness}}]} if witness else {}
+        group.update(
+            home,
+            ReplicaUpdates=[{"Create": {"RegionName": region}} for region in others],
+            MultiRegionConsistency="STRONG",
+            **witnesses,
+        )
+    elif mode == "MREC":
+        for region in missing:
+            group.say(f"adding a replica of {table} in {region}")
+            group.update(home, ReplicaUpdates=[{"Create": {"RegionName": region}}])
+            group.wait_active(home, [region])
+    for region in endpoints:
+        group.wait_active(region, [other for other in endpoints if other != region], witness)
+    return changed or bool(missing)
+
+
+def delete_global_table(
+    endpoints: Mapping[str, str],
+    table: str,
+    *,
+    credentials: CredentialSource | None = None,
+    progress: Progress | None = None,
+    wait_s: float = WAIT_S,
+) -> bool:
+    """Delete a global table, or what is left of one, in every Region of ``endpoints``; False if there was none.
+
+    Raises UserError where the table has replicas in Regions that ``endpoints`` does not name, and for an endpoint that
+    cannot be reached or refuses.
+    """
+    group = _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s)
+    found = group.describe_all()
+    if not found:
+        return False
+    for description in found.values():
+        strangers = [region for region in _Shape.of(description).replicas if region not in endpoints]
+        if strangers:
+            raise UserError(
+                f"table {table} has replicas in {', '.join(strangers)} too, which were not named; nothing was deleted"
+            )
+    home = next(region for region in endpoints if region in found)
+    shape = group.wait_settled(home)
+    if shape.mode == "MRSC":
+        group.say(f"dissolving the global table {table}")
+        witnesses = {"GlobalTableWitnessUpdates": [{"Delete": {"RegionName": shape.witness}}]} if shape.witness else {}
+        deletions = [{"Delete": {"RegionName": region}} for region in shape.replicas]
+        group.update(home, ReplicaUpdates=deletions, **witnesses)
+    else:
+        for region in shape.replicas:
+            group.say(f"removing the replica of {table} in {region}")
+            group.update(home, ReplicaUpdates=[{"Delete": {"RegionName": region}}])
+            group.wait_gone(region)
+    for region in shape.replicas:
+        group.wait_gone(region)
+    group.wait_settled(home)
+    for region in endpoints:
+        if region == home or (region not in shape.replicas and region in found):
+            group.say(f"deleting {table} in {region}")
+            group.call(region, "DeleteTable", TableName=table)
+    for region in endpoints:
+        group.wait_gone(region)
+    return True
+
+
+def read_replica(endpoint: str, region: str, table: str, *, credentials: CredentialSource | None = None) -> pa.Table:
+    """Every item of one replica, read strongly, with :data:`~verifier.history.schema.REPLICA_COLUMNS`, sorted by key.
+
+    A read changes nothing, so a page that fails is asked for again a few times. Raises UserError.
+    """
+    client = BotoClient(endpoint, region, credentials or credentials_at(endpoint), deadline_s=_SCAN_DEADLINE_S)
+    rows: list[tuple[str, int | None, int | None, int | None, str, int, int]] = []
+    start: dict[str, Any] = {}
+    try:
+        while True:
+            reply = _page(client, endpoint, region, table, start)
+            for item in reply.body.get("Items", ()):
+                rows.append(
+                    (
+                        _key(item),
+                        _integer(item, VALUE_ATTRIBUTE),
+                        _integer(item, WRITER_ATTRIBUTE),
+                        _integer(item, PREVIOUS_ATTRIBUTE),
+                        orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode(),
+                        reply.start_ns,
+                        reply.end_ns,
+                    )
+                )
+            last = reply.body.get("LastEvaluatedKey")
+            if not last:
+                break
+            start = {"ExclusiveStartKey": last}
+    finally:
+        client.close()
+    rows.sort()
+    columns = list(zip(*rows, strict=True)) or [()] * len(REPLICA_COLUMNS)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, REPLICA_COLUMNS, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=REPLICA_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What ``DescribeTable`` says in one Region."""
+
+    status: str
+    replicas: Mapping[str, str]
+    """Other Region → status."""
+    witness: str | None
+    witness_status: str | None
+    strong: bool
+    key: tuple[tuple[str, str, str], ...]
+    """Name, type and role of each key attribute."""
+
+    @property
+    def mode(self) -> Mode | None:
+        """None: a table of one Region."""
+        if self.strong:
+            return "MRSC"
+        return "MREC" if self.replicas else None
+
+    @staticmethod
+    def of(description: Mapping[str, Any]) -> _Shape:
+        types = {each["AttributeName"]: each["AttributeType"] for each in description.get("AttributeDefinitions", ())}
+        witnesses = description.get("GlobalTableWitnesses") or [{}]
+        return _Shape(
+            description.get("TableStatus", ""),
+            {each["RegionName"]: each.get("ReplicaStatus", "") for each in description.get("Replicas") or ()},
+            witnesses[0].get("RegionName"),
+            witnesses[0].get("WitnessStatus"),
+            description.get("MultiRegionConsistency") == "STRONG",
+            tuple(
+                (each["AttributeName"], types.get(each["AttributeName"], "?"), each["KeyType"])
+                for each in description.get("KeySchema", ())
+            ),
+        )
+
+
+class _Group:
+    """The endpoints of one table, and the calls that are made there."""
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, str],
+        table: str,
+        credentials: CredentialSource | None,
+        say: Progress,
+        deadline: float,
+    ) -> None:
+        self.table = table
+        self.say = say
+        self._endpoints = endpoints
+        self._deadline = deadline
+        self._clients = {
+            region: dynamodb(
+                endpoint,
+                region,
+                credentials or credentials_at(endpoint),
+                deadline_s=_CONTROL_DEADLINE_S,
+                attempts=_CONTROL_ATTEMPTS,
+            )
+            for region, endpoint in endpoints.items()
+        }
+
+    def call(self, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """One control-plane call; UserError for whatever is wrong with it."""
+        try:
+            return self._send(region, operation, parameters)
+        except botocore.exceptions.ClientError as error:
+            raise self._refused(region, operation, error) from None
+
+    def update(self, region: str, **changes: Any) -> None:
+        """``UpdateTable``, once nothing else is under way at the table."""
+        while True:
+            try:
+                self._send(region, "UpdateTable", {"TableName": self.table, **changes})
+            except botocore.exceptions.ClientError as error:
+                if _code(error) not in ("ResourceInUseException", "LimitExceededException"):
+                    raise self._refused(region, "UpdateTable", error) from None
+                self._pause(_LONGEST_POLL_S / 10, f"table {self.table} is being changed by somebody else in {region}")
+            else:
+                return
+
+    def describe(self, region: str) -> dict[str, Any] | None:
+        """The table's description in a Region; None if it is not there."""
+        try:
+            found: dict[str, Any] = self._send(region, "DescribeTable", {"TableName": self.table})["Table"]
+        except botocore.exceptions.ClientError as error:
+            if _code(error) == "ResourceNotFoundException":
+                return None
+            raise self._refused(region, "DescribeTable", error) from None
+        return found
+
+    def describe_all(self) -> dict[str, dict[str, Any]]:
+        """The Regions that have the table, with its description."""
+        found = {region: self.describe(region) for region in self._clients}
+        return {region: description for region, description in found.items() if description is not None}
+
+    def wait_active(self, region: str, replicas: Iterable[str] = (), witness: str | None = None) -> _Shape:
+        """Wait until the table is ACTIVE in a Region and shows these replicas, and every other, as ACTIVE."""
+
+        def ready(shape: _Shape) -> bool:
+            return (
+                shape.status == "ACTIVE"
+                and all(status == "ACTIVE" for status in shape.replicas.values())
+                and all(other in shape.replicas for other in replicas)
+                and (witness is None or shape.witness_status == "ACTIVE")
+            )
+
+        return self._wait(region, ready)
+
+    def wait_settled(self, region: str) -> _Shape:
+        """Wait until nothing is being made, changed or removed."""
+        settled = {"ACTIVE", "CREATION_FAILED", "REGION_DISABLED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS", "ARCHIVED"}
+        return self._wait(
+            region,
+            lambda shape: {shape.status, *shape.replicas.values(), shape.witness_status or "ACTIVE"} <= settled,
+        )
+
+    def wait_gone(self, region: str) -> None:
+        """Wait until the table is not there any more."""
+        pause = _FIRST_POLL_S
+        while self.describe(region) is not None:
+            pause = self._pause(pause, f"table {self.table} is still being deleted in {region}")
+
+    def _wait(self, region: str, ready: Callable[[_Shape], bool]) -> _Shape:
+        pause = _FIRST_POLL_S
+        while True:
+            description = self.describe(region)
+            state = "missing"
+            if description is not None:
+                shape = _Shape.of(description)
+                if ready(shape):
+                    return shape
+                others = [f"{other} {status}" for other, status in shape.replicas.items()]
+                if shape.witness:
+                    others.append(f"witness {shape.witness} {shape.witness_status}")
+                state = shape.status + (f" ({', '.join(others)})" if others else "")
+            pause = self._pause(pause, f"table {self.table} in {region} is {state}")
+
+    def _pause(self, pause: float, state: str) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise UserError(f"{state}, and did not become ready in time; look at it, then run again")
+        if pause > 0.5:
+            self.say(f"waiting: {state}")
+        time.sleep(min(pause, left))
+        return min(pause * 1.5, _LONGEST_POLL_S)
+
+    def _send(self, region: str, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = self._clients[region]._make_api_call(operation, parameters)
+        except botocore.exceptions.ClientError:
+            raise
+        except CredentialsUnavailable as error:
+            raise UserError(str(error)) from None
+        except botocore.exceptions.BotoCoreError as error:
+            raise UserError(unreachable(region, self._endpoints[region], _why(error))) from None
+        return answer
+
+    def _refused(self, region: str, operation: str, error: botocore.exceptions.ClientError) -> UserError:
+        message = error.response.get("Error", {}).get("Message", "")
+        return UserError(refused(region, operation, self.table, _code(error), message))
+
+
+def unreachable(region: str, endpoint: str, why: str) -> str:
+    """One line for an endpoint that does not answer."""
+    return f"{region}: no answer from {endpoint} ({why}); check the endpoint, and that what it names is running"
+
+
+def refused(region: str, operation: str, table: str, code: str, message: str) -> str:
+    """One line for a call that was refused, with what to do about it where that is known."""
+    hint = _HINTS.get(code, "")
+    text = " ".join(message.split()).rstrip(".")
+    return f"{region}: {operation} of table {table} was refused: {code}{f': {text}' if text else ''}{hint}"
+
+
+_HINTS: Final = {
+    "ResourceNotFoundException": "; create the table there, or check its name",
+    "AccessDeniedException": "; let these credentials do that, or use others (AWS_PROFILE)",
+    "ExpiredTokenException": "; renew the credentials (for SSO: `aws sso login`)",
+    "UnrecognizedClientException": "; check the credentials, and that they are for this account and partition",
+    "InvalidSignatureException": "; check the secret key, the Region of the endpoint and this host's clock",
+    "LimitExceededException": "; too many tables are being changed at once: run again later",
+}
+
+
+def _check_regions(mode: Mode, regions: tuple[str, ...], witness: str | None) -> None:
+    named = ", ".join(regions) + (f" and witness {witness}" if witness else "")
+    if not regions:
+        raise UserError("no Region given: a global table needs at least one")
+    if mode == "MRSC" and len(regions) + (witness is not None) != 3:
+        raise UserError(
+            f"MRSC needs exactly three Regions (three replicas, or two and a witness), and {named} makes "
+            f"{len(regions) + (witness is not None)}; name three, or use MREC"
+        )
+    if mode == "MREC" and witness is not None:
+        raise UserError(f"MREC has no witness; leave out witness {witness}, or use MRSC")
+    if witness in regions:
+        raise UserError(f"witness {witness} is also the Region of a replica; name another Region")
+
+
+def _check_fits(table: str, home: str, shape: _Shape, mode: Mode, regions: Iterable[str], witness: str | None) -> None:
+    """A table that is there already must be what was asked for, as far as it goes."""
+    if shape.mode is not None and shape.mode != mode:
+        raise UserError(
+            f"table {table} in {home} is {shape.mode}, and {mode} was asked for: a table's mode is fixed for life; "
+            f"name another table, or delete this one"
+        )
+    if shape.key != ((KEY_ATTRIBUTE, "S", "HASH"),):
+        key = ", ".join(f"{name} ({kind}, {role})" for name, kind, role in shape.key)
+        raise UserError(
+            f"table {table} in {home} has the key {key}; the workloads need the partition key {KEY_ATTRIBUTE} (S) alone"
+        )
+    if shape.mode == "MRSC":
+        there = {home, *shape.replicas}
+        if there != set(regions) or shape.witness != witness:
+            raise UserError(
+                f"table {table} is an MRSC table of {_and(sorted(there))}"
+                f"{f' with witness {shape.witness}' if shape.witness else ''}, which cannot be changed; name these "
+                f"Regions, or another table"
+            )
+
+
+def _page(client: BotoClient, endpoint: str, region: str, table: str, start: dict[str, Any]) -> Reply:
+    began, pause = time.monotonic(), _FIRST_POLL_S
+    while True:
+        reply = client.request("Scan", {"TableName": table, "ConsistentRead": True, **start})
+        if reply.error is None:
+            return reply
+        worth_again = (
+            reply.status >= 500 or reply.status == 0 or reply.error in THROTTLED or reply.error == BAD_CHECKSUM
+        )
+        patience_s = _CONNECT_PATIENCE_S if reply.error in NOT_SENT else _SCAN_PATIENCE_S
+        if not worth_again or time.monotonic() - began > patience_s:
+            break
+        time.sleep(pause)
+        pause = min(pause * 2, 1.0)
+    if reply.status == 0 or reply.error in NOT_SENT:
+        raise UserError(unreachable(region, endpoint, reply.error))
+    message = reply.body.get("message") or reply.body.get("Message") or f"HTTP {reply.status}"
+    raise UserError(refused(region, "Scan", table, reply.error, str(message)))
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    """The item's key as the history has it."""
+    key = item.get(KEY_ATTRIBUTE, {}).get("S")
+    if not isinstance(key, str):
+        raise UserError(f"an item has no partition key {KEY_ATTRIBUTE} (S); name a table that lastwriter made")
+    return key
+
+
+def _integer(item: Mapping[str, Any], attribute: str) -> int | None:
+    text = item.get(attribute, {}).get("N")
+    try:
+        value = int(text)
+    except (TypeError, ValueError):
+        return None
+    return value if value in _INT64 else None
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _why(error: botocore.exceptions.BotoCoreError) -> str:
+    if isinstance(error, botocore.exceptions.ConnectTimeoutError | botocore.exceptions.ReadTimeoutError):
+        return "timed out"
+    if isinstance(error, botocore.exceptions.SSLError):
+        return f"TLS: {error.kwargs.get('error', error)}"
+    if isinstance(error, botocore.exceptions.EndpointConnectionError):
+        return "cannot connect"
+    return " ".join(str(error).split())
+
+
+def _and(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _say_nothing(_sentence: str) -> None:
+    pass
