@@ -20,7 +20,16 @@ import pyarrow.parquet as pq
 from verifier.checks.types import Context, Replica
 from verifier.history.columns import NULL, History, LostRange
 from verifier.history.reader import to_history
-from verifier.history.schema import COLUMNS, META_CRC, META_END, META_OP_LIMIT, REPLICA_COLUMNS, Outcome, worker_of
+from verifier.history.schema import (
+    COLUMNS,
+    META_CRC,
+    META_END,
+    META_OP_LIMIT,
+    META_SINCE,
+    REPLICA_COLUMNS,
+    Outcome,
+    worker_of,
+)
 from verifier.history.stream import batch_crc
 from verifier.rundir import FaultRecord, Mode, PhaseWindow, RunDirectory, RunInfo, Versions, WorkerInfo
 
@@ -232,14 +241,20 @@ def write_run(
     return directory
 
 
-def write_stream(path: Path, table: pa.Table, rows_a_batch: int = 64, *, end: bool = True) -> None:
-    """One worker's stream as the recorder writes it; without ``end`` as if the worker had been killed."""
+def write_stream(
+    path: Path, table: pa.Table, rows_a_batch: int = 64, *, end: bool = True, since_ns: int | None = None
+) -> None:
+    """One worker's stream as the recorder writes it; without ``end`` as if the worker had been killed, with rows missing
+    that began after ``since_ns``."""
     rows = 0
     limit = max(table["op"].to_pylist(), default=0)
     options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, COLUMNS, options=options) as stream:
         for batch in table.combine_chunks().to_batches(max_chunksize=rows_a_batch):
-            stream.write_batch(batch, custom_metadata={META_CRC: str(batch_crc(batch)), META_OP_LIMIT: str(limit)})
+            metadata = {META_CRC: str(batch_crc(batch)), META_OP_LIMIT: str(limit)}
+            if since_ns is not None:
+                metadata[META_SINCE] = str(since_ns)
+            stream.write_batch(batch, custom_metadata=metadata)
             rows += batch.num_rows
         if end:
             empty = table.schema.empty_table().to_batches() or [pa.RecordBatch.from_pylist([], COLUMNS)]

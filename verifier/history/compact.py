@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verifier.errors import RecordError
-from verifier.history.schema import COLUMNS, META_END, META_OP_LIMIT
+from verifier.history.schema import COLUMNS, META_END, META_OP_LIMIT, META_SINCE
 from verifier.history.stream import WorkerStream
 from verifier.rundir import RunDirectory
 
@@ -77,6 +77,8 @@ def _write(source: Path, target: Path) -> None:
             marks = {}
             if stream.op_limit is not None:
                 marks[META_OP_LIMIT] = str(stream.op_limit)
+            if stream.since_ns is not None:
+                marks[META_SINCE] = str(stream.since_ns)
             if stream.ended:
                 marks[META_END] = str(stream.rows)
             writer.add_key_value_metadata(marks)

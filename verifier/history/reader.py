@@ -22,6 +22,7 @@ from verifier.history.schema import (
     COLUMNS,
     META_END,
     META_OP_LIMIT,
+    META_SINCE,
     REPLICA_COLUMNS,
     SCHEMA_VERSION,
     WORKER_SHIFT,
@@ -29,11 +30,10 @@ from verifier.history.schema import (
     Outcome,
     op_id,
 )
-from verifier.history.stream import WorkerStream, check_schema, lost_ranges, worker_number
+from verifier.history.stream import EARLIEST_NS, WorkerStream, check_schema, lost_ranges, worker_number
 from verifier.rundir import RunDirectory
 
 _PLURAL: Final = {"key_class": "key_classes"}
-_EARLIEST: Final = np.iinfo(np.int64).min // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class WorkerRecord:
     worker: int
     rows: pa.Table
     op_limit: int | None
+    since_ns: int | None
     ended: bool
 
 
@@ -63,15 +64,15 @@ def read_history(directory: RunDirectory) -> History:
         _check_rows(record)
         if record.ended:
             continue
-        op, start = (_numbers(record.rows[name], np.int64, NULL) for name in ("op", "start_ns"))
-        ranges = lost_ranges(record.worker, op, start, record.op_limit)
+        op = _numbers(record.rows["op"], np.int64, NULL)
+        ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
         lost += ranges
         incomplete.append(
             f"worker {record.worker}'s record has no end mark: the worker was killed; "
             f"up to {sum(one.count for one in ranges):,} operations of it may be missing"
         )
     for worker in _workers_of_run(directory) - paths.keys():
-        lost.append(LostRange(worker, op_id(worker, 0), op_id(worker + 1, 0) - 1, _EARLIEST))
+        lost.append(LostRange(worker, op_id(worker, 0), op_id(worker + 1, 0) - 1, EARLIEST_NS))
         incomplete.append(f"worker {worker} left no record: any operation of it may be missing")
     history = to_history([record.rows for record in records], tuple(lost), tuple(incomplete))
     _check_operations(directory, history)
@@ -84,17 +85,19 @@ def read_worker(path: Path) -> WorkerRecord:
     if path.suffix == ".arrow":
         stream = WorkerStream(path)
         batches = list(stream)
-        return WorkerRecord(path, worker, pa.Table.from_batches(batches, COLUMNS), stream.op_limit, stream.ended)
+        rows = pa.Table.from_batches(batches, COLUMNS)
+        return WorkerRecord(path, worker, rows, stream.op_limit, stream.since_ns, stream.ended)
     with _reading(path):
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         check_schema(path, file.schema_arrow)
         rows = file.read(COLUMNS.names)
         metadata = file.metadata.metadata or {}
-        end = int(metadata[META_END]) if META_END in metadata else None
-        limit = int(metadata[META_OP_LIMIT]) if META_OP_LIMIT in metadata else None
+        end, limit, since = (
+            int(metadata[name]) if name in metadata else None for name in (META_END, META_OP_LIMIT, META_SINCE)
+        )
     if end is not None and end != rows.num_rows:
         raise RecordError(f"{path}: the end mark counts {end:,} rows, {rows.num_rows:,} are there")
-    return WorkerRecord(path, worker, rows, limit, end is not None)
+    return WorkerRecord(path, worker, rows, limit, since, end is not None)
 
 
 def read_replicas(

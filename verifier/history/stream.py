@@ -20,7 +20,19 @@ import pyarrow.compute as pc
 
 from verifier.errors import RecordError
 from verifier.history.columns import Int64, LostRange
-from verifier.history.schema import COLUMNS, META_CRC, META_END, META_OP_LIMIT, SCHEMA_VERSION, op_id, worker_of
+from verifier.history.schema import (
+    COLUMNS,
+    META_CRC,
+    META_END,
+    META_OP_LIMIT,
+    META_SINCE,
+    SCHEMA_VERSION,
+    op_id,
+    worker_of,
+)
+
+EARLIEST_NS: Final = int(np.iinfo(np.int64).min // 4)
+"""Before every time of a record."""
 
 _CONTINUATION: Final = 0xFFFFFFFF
 _END_OF_STREAM: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -77,6 +89,8 @@ class WorkerStream:
         self.rows = 0
         self.op_limit: int | None = None
         """Highest operation id that the worker may have used; null: it had not begun to use any."""
+        self.since_ns: int | None = None
+        """No attempt without a row began before this; null: nothing is known."""
         self.ended = False
         """The end mark was read: every id has its row."""
 
@@ -122,11 +136,13 @@ class WorkerStream:
 
     def _take(self, batch: pa.RecordBatch, metadata: pa.KeyValueMetadata, position: int) -> None:
         self.rows += batch.num_rows
-        limit, end = (self._number(metadata, name, position) for name in (META_OP_LIMIT, META_END))
+        limit, since, end = (self._number(metadata, name, position) for name in (META_OP_LIMIT, META_SINCE, META_END))
         if limit is not None:
             if worker_of(limit) != self.worker or limit < (self.op_limit or 0):
                 raise self._damage(position, f"operation limit {limit} is not worker {self.worker}'s")
             self.op_limit = limit
+        if since is not None:
+            self.since_ns = since
         if end is not None:
             if end != self.rows:
                 raise self._damage(position, f"the end mark counts {end:,} rows, {self.rows:,} are there")
@@ -172,26 +188,20 @@ class WorkerStream:
             raise self._damage(position + at, "no batch begins here although whole ones follow")
 
 
-def lost_ranges(worker: int, op: Int64, start_ns: Int64, op_limit: int | None) -> tuple[LostRange, ...]:
+def lost_ranges(worker: int, op: Int64, op_limit: int | None, since_ns: int | None) -> tuple[LostRange, ...]:
     """Operation ids up to the limit that have no row, of a worker whose stream has no end mark.
 
-    A missing operation may have been in flight when the last whole batch was written, so it need not have begun after
-    it. It did begin after the operations with smaller ids did: ids are handed out in order of start. Where the rows
-    show that starts and ids disagree by some time, that time is allowed for.
+    Those below the last row's id were in flight when the last whole batch was written, the others came after it: all
+    began after ``since_ns``, which that batch says (or at any time, where it does not).
     """
     if op_limit is None:
         return ()
-    order = np.argsort(op, kind="stable")
-    ops, starts = op[order], start_ns[order]
-    latest = np.maximum.accumulate(starts) if len(starts) else starts
-    disorder = int((latest - starts).max()) if len(starts) else 0
-    bounds = np.concatenate(([op_id(worker, 0) - 1], ops, [op_limit + 1])).astype(np.int64)
-    ranges = []
-    for gap in np.flatnonzero(np.diff(bounds) > 1):
-        # Before the first row nothing bounds it from below: it began after the earliest time there is.
-        since = int(latest[gap - 1]) - disorder if gap else np.iinfo(np.int64).min // 4
-        ranges.append(LostRange(worker, int(bounds[gap]) + 1, int(bounds[gap + 1]) - 1, since))
-    return tuple(ranges)
+    since = EARLIEST_NS if since_ns is None else since_ns
+    bounds = np.concatenate(([op_id(worker, 0) - 1], np.sort(op), [op_limit + 1])).astype(np.int64)
+    return tuple(
+        LostRange(worker, int(bounds[gap]) + 1, int(bounds[gap + 1]) - 1, since)
+        for gap in np.flatnonzero(np.diff(bounds) > 1)
+    )
 
 
 def _numbers_crc(column: pa.Array, crc: int) -> int:
