@@ -233,7 +233,7 @@ def runs(results: Path) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--table", help="Make this global table over all Regions, ready for use (key: pk, a string).")
-@click.option("--mode", type=_MODE, default="MREC", show_default=True, help="Of that table.")
+@click.option("--mode", type=_MODE, metavar="MREC|MRSC", default="MREC", show_default=True, help="Of that table.")
 @click.option("--witness", metavar="REGION", help="MRSC with two Regions: where the witness is.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, like replicator_delay=2s.")
 @click.option("--json", "as_json", is_flag=True, help="Print the endpoints as one line of JSON.")
@@ -293,7 +293,7 @@ def profiles(schema: bool) -> None:
     if schema:
         from lastwriter.drill.profile_file import profile_schema
 
-        click.echo(profile_schema())
+        click.echo(profile_schema(), nl=False)
         return
     from lastwriter.drill.profile_file import read_profile
 

@@ -89,7 +89,8 @@ class RunSession:
         """
         from lastwriter.client import tables
 
-        tables.create_global_table(dict(endpoints), self.info.table, self.info.mode, witness=self.info.witness)
+        replicas_at = {region: endpoints[region] for region in self.info.regions}
+        tables.create_global_table(replicas_at, self.info.table, self.info.mode, self.info.witness)
         replicas = self._read_replicas(endpoints)
         if not _equal(replicas.values()):
             raise UserError(
