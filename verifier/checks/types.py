@@ -97,6 +97,13 @@ class Result:
     """All violations, where ``violations`` holds only the worst few hundred; null: ``violations`` is all of them."""
 
 
+def judgement(violations: int, exercised: int) -> Judgement:
+    """Verdict of a check that leaves nothing open: nothing judged is nothing proved."""
+    if violations:
+        return "violated"
+    return "holds" if exercised else "unknown"
+
+
 class Check(Protocol):
     """A check is a function from columns to findings."""
 

@@ -1,0 +1,406 @@
+"""The two loss ledgers: what the store did with its attempts, and what became of what the users wanted.
+
+*Store*, per counter (a key that only increments change): the final value must lie between ``initial + acknowledged``
+and ``initial + acknowledged + unknown``; below, increments are missing, above, somebody's were applied twice.
+
+*Intent*, over every marked key: an acknowledged write is *kept* if it is in the final lineage of its item
+(:mod:`verifier.checks.lineage`), *lost* if it is certainly not, and *unattributed* where the lineage does not show it.
+``acknowledged = kept + lost + unattributed``, to the unit. An intent may take several attempts: it is kept if any of
+them is, and applied twice if more than one is.
+
+Operations that a killed worker may have made without a row could have changed any total, so with such a gap every
+total is a bound (:attr:`Balance.exact` is false). What is listed as lost is lost all the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+
+from verifier.checks.lineage import Lineage, Place, lineage_of
+from verifier.checks.marks import NOT_FOUND, of_kind, updates
+from verifier.checks.types import AllFindings, Context, Replica, Result, Violation, judgement
+from verifier.history.columns import NULL, Bool, History, Int8, Int64
+from verifier.history.schema import Kind, Outcome
+from verifier.verdict import IntentLedger, KindLedger, Ledger, StoreLedger
+
+NOBODY: Final = "nobody"
+"""Stands for the Region of the winner where nothing stands in the place of a lost write (the item is gone)."""
+NOT_RECORDED: Final = "not recorded"
+"""Stands for the Region of a winner that has no row."""
+
+WORST: Final = 200
+"""Findings that a check lists one by one; the others are in findings.parquet only."""
+_WORST_KEYS: Final = 100
+
+
+class Fate(IntEnum):
+    """What became of an intent to write."""
+
+    KEPT = 0
+    LOST = 1
+    UNATTRIBUTED = 2
+    REFUSED = 3
+    """Every attempt failed: nothing was written, and the user knows."""
+    UNKNOWN = 4
+    """No attempt succeeded, and at least one may have taken effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fates:
+    """Every intent to write a marked key. Arrays of equal length, one element an intent."""
+
+    row: Int64
+    """The attempt that stands for it: the first acknowledged one, else its last."""
+    fate: Int8
+    """:class:`Fate`."""
+    twice: Bool
+    """More than one of its attempts is in the final lineage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Every lost acknowledged write. Arrays of equal length, in order of answer."""
+
+    row: Int64
+    winner: Int64
+    """Row of the write that stands in its place: the first of the final lineage that is after the point at which the
+    two parted and not wholly before the lost write; :data:`NOT_FOUND` if it has no row or there is none."""
+    winner_exists: Bool
+    """Whether anything stands in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Both ledgers of a run and what they were made from."""
+
+    fates: Fates
+    lost: Lost
+    store: StoreLedger | None
+    store_breaches: tuple[tuple[int, int, int], ...]
+    """(key, missing, surplus) of every counter outside its interval."""
+    intent: IntentLedger | None
+    judged: bool
+    """The intent ledger says something: there are marked writes and a final state."""
+    reason: str | None
+    """Why it does not."""
+    exact: bool
+    open_keys: int
+    """Keys whose lineage is not known to its root."""
+    open_lost: tuple[int, int]
+    """Least and most of the unattributed writes that are lost."""
+    lineage: Lineage
+
+    def ledger(self) -> Ledger:
+        """Both ledgers as verdict.json has them."""
+        return Ledger(store=self.store, intent=self.intent, exact=self.exact)
+
+
+def balance_of(history: History, context: Context) -> Balance:
+    """The run's :class:`Balance`, worked out once."""
+    made = context.shared.get("balance")
+    if not isinstance(made, Balance):
+        made = context.shared["balance"] = _balance(history, context)
+    return made
+
+
+def check_lost(history: History, context: Context) -> Result:
+    """No acknowledged write is lost."""
+    balance = balance_of(history, context)
+    lost = balance.lost
+    count = len(lost.row)
+    fate = balance.fates.fate
+    judged = int(((fate == Fate.KEPT) | (fate == Fate.LOST)).sum())
+    open_ = int((fate == Fate.UNATTRIBUTED).sum())
+    notes = [balance.reason] if balance.reason else []
+    if open_:
+        notes.append(f"of {open_:,} acknowledged writes the record does not show whether they survived")
+    if not balance.exact:
+        notes.append("a worker's last rows are missing: totals are bounds")
+    if balance.lineage.concluded:
+        notes.append(f"{balance.lineage.concluded:,} predecessors were concluded from values or order, not seen")
+    if balance.lineage.strangers:
+        notes.append(f"{balance.lineage.strangers:,} marks belong to no recorded operation")
+    if balance.lineage.contradictions:
+        notes.append(f"{balance.lineage.contradictions:,} marks were shown with two different predecessors")
+    verdict = judgement(count, judged)
+    return Result(
+        verdict="unknown" if verdict == "holds" and balance.open_lost[1] else verdict,
+        exercised=judged,
+        violations=tuple(_lost_violation(history, balance, at) for at in range(min(count, WORST))),
+        count=count,
+        note="; ".join(notes) or None,
+        everything=_all_lost(history, lost),
+    )
+
+
+def check_store(history: History, context: Context) -> Result:
+    """No counter ends outside what its increments allow."""
+    balance = balance_of(history, context)
+    counters = _counters(history, context)
+    exercised = int((updates(history) & counters[history.key]).sum()) if balance.store is not None else 0
+    worst = sorted(balance.store_breaches, key=lambda breach: -breach[1] - breach[2])
+    violations = [
+        Violation(key=key, rows=(), at_ns=_end_of(history, context), facts={"missing": missing, "surplus": surplus})
+        for key, missing, surplus in worst
+    ]
+    note = None if balance.exact else "a worker's last rows are missing: what they could explain is not counted"
+    return Result(judgement(len(violations), exercised), exercised, tuple(violations), note=note)
+
+
+def check_twice(history: History, context: Context) -> Result:
+    """No intent is applied more than once."""
+    balance = balance_of(history, context)
+    fates = balance.fates
+    twice = np.flatnonzero(fates.twice)
+    retried = int(((fates.fate != Fate.REFUSED) & (history.attempt[fates.row] > 1)).sum())
+    violations = []
+    for at in twice.tolist():
+        row = int(fates.row[at])
+        attempts = np.flatnonzero((history.intent == history.intent[row]) & (balance.lineage.place == Place.INSIDE))
+        violations.append(Violation(int(history.key[row]), tuple(attempts.tolist()), int(history.end_ns[row])))
+        if len(violations) == WORST:
+            break
+    note = None if retried else "no intent took a second attempt"
+    verdict = judgement(len(twice), 0 if balance.open_keys else retried)
+    return Result(verdict, retried, tuple(violations), count=len(twice), note=note)
+
+
+# The intent ledger.
+
+
+def _balance(history: History, context: Context) -> Balance:
+    lineage = lineage_of(history, context)
+    fates = _fates(history, lineage)
+    lost = _lost(history, lineage, fates)
+    store, breaches = _store(history, context)
+    reason = None
+    if not len(fates.row):
+        reason = "no marked write in the run"
+    elif not lineage.final_read:
+        reason = "the final state was not read"
+    open_lost = _open_lost(history, lineage, fates)
+    return Balance(
+        fates=fates,
+        lost=lost,
+        store=store,
+        store_breaches=breaches,
+        intent=_intent_ledger(history, fates, lost) if len(fates.row) else None,
+        judged=reason is None,
+        reason=reason,
+        exact=not history.lost,
+        open_keys=int(lineage.open_keys.sum()),
+        open_lost=open_lost,
+        lineage=lineage,
+    )
+
+
+def _fates(history: History, lineage: Lineage) -> Fates:
+    rows = np.flatnonzero(updates(history) & lineage.marked[history.key])
+    if len(rows) and int(history.attempt[rows].max()) > 1:
+        _, code = np.unique(history.intent[rows], return_inverse=True)
+        intents = int(code.max()) + 1
+    else:
+        code, intents = np.arange(len(rows)), len(rows)
+    outcome, place = history.outcome[rows], lineage.place[rows]
+    inside = place == Place.INSIDE
+    kept = np.bincount(code[inside], minlength=intents)
+    acknowledged = np.bincount(code[outcome == Outcome.OK], minlength=intents) > 0
+    unknown = np.bincount(code[outcome == Outcome.UNKNOWN], minlength=intents) > 0
+    open_ = np.bincount(code[place == Place.OPEN], minlength=intents) > 0
+    fate = np.full(intents, Fate.REFUSED, np.int8)
+    fate[unknown] = Fate.UNKNOWN
+    fate[acknowledged] = Fate.LOST
+    fate[acknowledged & open_] = Fate.UNATTRIBUTED
+    fate[acknowledged & (kept > 0)] = Fate.KEPT
+    # Of an intent's attempts the first acknowledged one stands for it, else the last: later entries overwrite.
+    stands = np.zeros(intents, np.int64)
+    order = np.argsort(history.attempt[rows], kind="stable") if intents < len(rows) else slice(None)
+    stands[code[order]] = rows[order]
+    answered = np.flatnonzero(outcome[order] == Outcome.OK)[::-1]
+    stands[code[order][answered]] = rows[order][answered]
+    return Fates(row=stands, fate=fate, twice=kept > 1)
+
+
+def _lost(history: History, lineage: Lineage, fates: Fates) -> Lost:
+    rows = fates.row[fates.fate == Fate.LOST]
+    rows = rows[np.argsort(history.end_ns[rows], kind="stable")]
+    if not len(rows):
+        return Lost(rows, rows, np.zeros(0, np.bool_))
+    key = history.key[rows].astype(np.int64)
+    first, length = lineage.offsets[key], np.diff(lineage.offsets)[key]
+    branch = lineage.branch[rows]
+    parted = np.where(branch >= 0, lineage.position[branch] + 1, 0)
+    place = np.maximum(parted, _first_not_before(history, lineage, key, history.start_ns[rows]))
+    exists = length > 0
+    at = first + np.minimum(place, np.maximum(length - 1, 0))
+    winner = np.full(len(rows), NOT_FOUND, np.int64)
+    winner[exists] = lineage.chain[at[exists]]
+    return Lost(rows, winner, exists)
+
+
+def _first_not_before(history: History, lineage: Lineage, key: Int64, start_ns: Int64) -> Int64:
+    """Position in each key's lineage of the first write that is not wholly before ``start_ns``."""
+    chain = lineage.chain
+    if not len(chain):
+        return np.zeros(len(key), np.int64)
+    latest = int(max(history.end_ns.max(), start_ns.max())) + 1
+    earliest = int(min(history.start_ns.min(), start_ns.min()))
+    bounded = (chain != NOT_FOUND) & (history.outcome[chain] != Outcome.UNKNOWN)
+    end = np.where(bounded, history.end_ns[chain], latest) - earliest
+    span = latest - earliest + 2
+    keys = np.repeat(np.arange(len(lineage.offsets) - 1), np.diff(lineage.offsets))
+    if len(lineage.offsets) * span >= np.iinfo(np.int64).max:
+        raise OverflowError("too many keys over too long a time for one pass")
+    # Keys ascend along the chain, so one running maximum serves them all.
+    ends = np.maximum.accumulate(keys * span + end)
+    return np.searchsorted(ends, key * span + (start_ns - earliest)) - lineage.offsets[key]
+
+
+def _intent_ledger(history: History, fates: Fates, lost: Lost) -> IntentLedger:
+    counts = np.bincount(fates.fate, minlength=len(Fate)).tolist()
+    region = history.region[lost.row]
+    winner = winner_regions(history, lost)
+    pairs: dict[str, dict[str, int]] = {}
+    for (of, by), count in _counted(region, winner).items():
+        name = NOBODY if by == len(history.regions) else NOT_RECORDED if by < 0 else history.regions[by]
+        pairs.setdefault(history.regions[of], {})[name] = count
+    by_key = np.bincount(history.key[lost.row], minlength=len(history.keys))
+    worst = np.argsort(-by_key, kind="stable")[:_WORST_KEYS]
+    return IntentLedger(
+        acknowledged=counts[Fate.KEPT] + counts[Fate.LOST] + counts[Fate.UNATTRIBUTED],
+        kept=counts[Fate.KEPT],
+        lost=counts[Fate.LOST],
+        twice=int(fates.twice.sum()),
+        unattributed=counts[Fate.UNATTRIBUTED],
+        refused=counts[Fate.REFUSED],
+        unknown=counts[Fate.UNKNOWN],
+        lost_by_region={of: sum(by.values()) for of, by in sorted(pairs.items())},
+        lost_by_winner={of: dict(sorted(by.items())) for of, by in sorted(pairs.items())},
+        lost_by_key={history.keys[key]: int(by_key[key]) for key in worst.tolist() if by_key[key]},
+        by_kind=_by_kind(history, fates),
+    )
+
+
+def winner_regions(history: History, lost: Lost) -> Int64:
+    """Region code of each winner; −1: it has no row; the number of Regions: nothing stands there."""
+    region = np.where(lost.winner != NOT_FOUND, history.region[lost.winner], -1).astype(np.int64)
+    region[~lost.winner_exists] = len(history.regions)
+    return region
+
+
+def _counted(left: np.ndarray, right: np.ndarray) -> dict[tuple[int, int], int]:
+    pairs, counts = np.unique(np.stack((left.astype(np.int64), right.astype(np.int64))), axis=1, return_counts=True)
+    return {(int(a), int(b)): int(n) for (a, b), n in zip(pairs.T, counts, strict=True)}
+
+
+def _by_kind(history: History, fates: Fates) -> dict[str, KindLedger]:
+    found = {}
+    kind = history.kind[fates.row]
+    for code, name in enumerate(history.kinds):
+        counts = np.bincount(fates.fate[kind == code], minlength=len(Fate)).tolist()
+        kept, lost, open_ = counts[Fate.KEPT], counts[Fate.LOST], counts[Fate.UNATTRIBUTED]
+        if kept + lost + open_:
+            found[name] = KindLedger(acknowledged=kept + lost + open_, kept=kept, lost=lost, unattributed=open_)
+    return found
+
+
+def _open_lost(history: History, lineage: Lineage, fates: Fates) -> tuple[int, int]:
+    """Least and most of the unattributed writes that are lost, from what is known of each gap."""
+    open_ = np.bincount(history.key[fates.row[fates.fate == Fate.UNATTRIBUTED]], minlength=len(history.keys))
+    least, most = 0, int(open_.sum())
+    for key, gap in lineage.gaps.items():
+        if gap.kept is not None and open_[key]:
+            least += max(0, int(open_[key]) - gap.kept[1])
+            most -= min(int(open_[key]), gap.kept[0])
+    return least, most
+
+
+# The store ledger.
+
+
+def _counters(history: History, context: Context) -> Bool:
+    """Keys that only increments change, and whose final value was read (k)."""
+    changed, other = np.zeros(len(history.keys), np.bool_), np.zeros(len(history.keys), np.bool_)
+    adds = of_kind(history, Kind.ADD) & (history.value != NULL)
+    changed[history.key[adds]] = True
+    other[history.key[updates(history) & ~adds]] = True
+    return changed & ~other if context.final else np.zeros(len(history.keys), np.bool_)
+
+
+def _store(history: History, context: Context) -> tuple[StoreLedger | None, tuple[tuple[int, int, int], ...]]:
+    counters = np.flatnonzero(_counters(history, context))
+    if not len(counters):
+        return None, ()
+    keys = len(history.keys)
+    rows = np.flatnonzero(of_kind(history, Kind.ADD) & (history.value != NULL))
+    key, delta, outcome = history.key[rows], history.value[rows], history.outcome[rows]
+
+    def total(chosen: Bool) -> Int64:
+        sums = np.zeros(keys, np.int64)
+        np.add.at(sums, key[chosen], delta[chosen])
+        return sums[counters]
+
+    acknowledged, unknown = total(outcome == Outcome.OK), total(outcome == Outcome.UNKNOWN)
+    up = total((outcome == Outcome.UNKNOWN) & (delta > 0))
+    initial = _values(context.initial.values(), keys)[counters]
+    finals = np.stack([_values([replica], keys)[counters] for replica in context.final.values()])
+    least, most = initial + acknowledged + (unknown - up), initial + acknowledged + up
+    # Replicas that differ: each is judged by itself, and what none of them explains is a breach.
+    missing = np.maximum(0, least - finals.max(axis=0))
+    surplus = np.maximum(0, finals.min(axis=0) - most)
+    if history.lost:
+        # Any key may have had unrecorded increments. They explain every surplus, and a shortfall only if any are
+        # negative, which they are not where all recorded ones are positive.
+        surplus[:] = 0
+        if len(delta) and int(delta.min()) < 0:
+            missing[:] = 0
+    broken = np.flatnonzero((missing > 0) | (surplus > 0))
+    breaches = tuple((int(counters[at]), int(missing[at]), int(surplus[at])) for at in broken.tolist())
+    return (
+        StoreLedger(
+            keys=len(counters),
+            initial=int(initial.sum()),
+            acknowledged=int(acknowledged.sum()),
+            unknown=int(unknown.sum()),
+            final=int(finals[0].sum()),
+            missing=int(missing.sum()),
+            surplus=int(surplus.sum()),
+        ),
+        breaches,
+    )
+
+
+def _values(replicas: object, keys: int) -> Int64:
+    values = np.zeros(keys, np.int64)
+    for replica in replicas:  # type: ignore[attr-defined]
+        assert isinstance(replica, Replica)
+        values[replica.key] = np.where(replica.value == NULL, 0, replica.value)
+        break
+    return values
+
+
+# Findings.
+
+
+def _lost_violation(history: History, balance: Balance, at: int) -> Violation:
+    lost = balance.lost
+    row, winner = int(lost.row[at]), int(lost.winner[at])
+    facts = {"winner_exists": bool(lost.winner_exists[at]), "branch": int(balance.lineage.branch[row])}
+    rows = (row,) if winner == NOT_FOUND else (row, winner)
+    return Violation(int(history.key[row]), rows, int(history.end_ns[row]), facts=facts)
+
+
+def _all_lost(history: History, lost: Lost) -> AllFindings:
+    rows = np.stack((lost.row, lost.winner), axis=1).ravel()
+    real = rows != NOT_FOUND
+    offsets = np.concatenate(([0], np.cumsum(real.reshape(-1, 2).sum(axis=1))))
+    return AllFindings(history.key[lost.row].astype(np.int64), history.end_ns[lost.row], offsets, rows[real])
+
+
+def _end_of(history: History, context: Context) -> int:
+    ends = [int(replica.end_ns.max()) for replica in context.final.values() if len(replica.end_ns)]
+    return max(ends, default=int(history.end_ns.max()))

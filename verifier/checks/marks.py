@@ -1,0 +1,117 @@
+"""From a writer's mark to the row that made it: what ``saw``, ``prev``, ``expect`` and ``_w`` point at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import numpy as np
+
+from verifier.checks.types import Context, Replica
+from verifier.history.columns import NULL, Bool, History, Int64
+from verifier.history.schema import ABSENT, UPDATES, WORKER_SHIFT
+
+NOT_FOUND: Final = -1
+"""No row has this operation id (or not on this key)."""
+
+_SEQUENCE: Final = (1 << WORKER_SHIFT) - 1
+
+
+class Marks:
+    """Rows by operation id. Operation ids are dense by worker, so a table of positions beats a search.
+
+    A transaction has several rows with one id; they are told apart by key.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        op = history.op
+        self._table: Int64 | None = None
+        self._sorted: tuple[Int64, Int64] | None = None
+        if not len(op):
+            return
+        worker, sequence = op >> WORKER_SHIFT, op & _SEQUENCE
+        workers = int(worker.max()) + 1
+        spans = np.zeros(workers, np.int64)
+        np.maximum.at(spans, worker, sequence + 1)
+        if int(spans.sum()) <= 8 * len(op) + 65_536:
+            self._spans, self._base = spans, np.concatenate(([0], np.cumsum(spans)[:-1]))
+            slot = self._base[worker] + sequence
+            table = np.full(int(spans.sum()), NOT_FOUND, np.int64)
+            rows = np.arange(len(op), dtype=np.int64)
+            table[slot] = rows
+            if np.array_equal(table[slot], rows):
+                self._table = table
+                return
+        order = np.lexsort((history.key, op))
+        self._sorted = (order.astype(np.int64), op[order])
+
+    def find(self, mark: Int64, key: Int64 | np.ndarray[tuple[int], np.dtype[np.int32]]) -> Int64:
+        """Row of each mark on its key, :data:`NOT_FOUND` where there is none (null and ABSENT included)."""
+        history = self._history
+        found = np.full(len(mark), NOT_FOUND, np.int64)
+        if not len(history.op) or not len(mark):
+            return found
+        if self._table is not None:
+            worker, sequence = mark >> WORKER_SHIFT, mark & _SEQUENCE
+            usable = (mark >= 0) & (worker < len(self._spans))
+            usable[usable] = sequence[usable] < self._spans[worker[usable]]
+            found[usable] = self._table[self._base[worker[usable]] + sequence[usable]]
+        elif self._sorted is not None:
+            order, ops = self._sorted
+            at = np.searchsorted(ops, mark)
+            for step in range(self._widest(ops)):
+                here = at + step
+                inside = here < len(ops)
+                rows = order[np.minimum(here, len(ops) - 1)]
+                hit = inside & (ops[np.minimum(here, len(ops) - 1)] == mark) & (history.key[rows] == key)
+                found[hit] = rows[hit]
+        wrong_key = (found >= 0) & (history.key[found] != key)
+        found[wrong_key] = NOT_FOUND
+        return found
+
+    @staticmethod
+    def _widest(ops: Int64) -> int:
+        starts = np.flatnonzero(np.concatenate(([True], ops[1:] != ops[:-1])))
+        return int(np.diff(np.concatenate((starts, [len(ops)]))).max())
+
+
+def marks_of(history: History, context: Context) -> Marks:
+    """The run's :class:`Marks`, made once."""
+    made = context.shared.get("marks")
+    if not isinstance(made, Marks):
+        made = context.shared["marks"] = Marks(history)
+    return made
+
+
+def of_kind(history: History, *kinds: str) -> Bool:
+    """Rows of these kinds."""
+    wanted = np.array([*(name in kinds for name in history.kinds), False])
+    return np.asarray(wanted[history.kind], np.bool_)
+
+
+def updates(history: History) -> Bool:
+    """Rows that may change an item."""
+    return of_kind(history, *(str(kind) for kind in UPDATES))
+
+
+def in_lost_range(history: History, mark: Int64) -> Bool:
+    """Marks of operations that a killed worker may have made without leaving a row."""
+    hit: Bool = np.zeros(len(mark), np.bool_)
+    for lost in history.lost:
+        hit |= (mark >= lost.first_op) & (mark <= lost.last_op)
+    return hit
+
+
+def is_mark(mark: Int64) -> Bool:
+    """Neither null nor "no such item"."""
+    return np.asarray((mark != NULL) & (mark != ABSENT), np.bool_)
+
+
+def marks_by_key(replicas: Iterable[Replica], keys: int) -> Int64:
+    """``_w`` of every key in the first of these replicas; ABSENT without an item, null for an item without a mark."""
+    marks = np.full(keys, ABSENT, np.int64)
+    for replica in replicas:
+        marks[replica.key] = replica.w
+        break
+    return marks

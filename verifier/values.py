@@ -1,0 +1,56 @@
+"""Values with units as expectations write them and verdicts print them: ``0``, ``1%``, ``300ms``, ``1.5``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+Unit = Literal["count", "share", "ms", "ratio"]
+"""What a metric is measured in. A share is held as a part of 1, a time in milliseconds."""
+
+_NUMBER: Final = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([^\s0-9]*)\s*\Z")
+_SUFFIXES: Final[dict[Unit, dict[str, float]]] = {
+    "count": {"": 1.0},
+    "share": {"%": 0.01},
+    "ms": {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3, "min": 60e3, "h": 3600e3},
+    "ratio": {"": 1.0, "x": 1.0},
+}
+_EXAMPLES: Final[dict[Unit, str]] = {"count": "0", "share": "1%", "ms": "300ms", "ratio": "1.5"}
+
+
+def parse_value(text: str, unit: Unit) -> float:
+    """Number that ``text`` stands for; 0 needs no unit. Raises ValueError with what to write instead."""
+    match = _NUMBER.match(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a value; write it like {_EXAMPLES[unit]}")
+    digits, suffix = match.groups()
+    number = float(digits.replace(",", "").replace("_", ""))
+    factors = _SUFFIXES[unit]
+    if suffix in factors:
+        return number * factors[suffix]
+    if suffix == "" and number == 0:
+        return 0.0
+    if suffix == "":
+        raise ValueError(f"{text!r} has no unit; write it like {_EXAMPLES[unit]}")
+    known = ", ".join(name for name in factors if name) or "no unit"
+    raise ValueError(f"unknown unit {suffix!r} in {text!r}; this takes {known} (for example {_EXAMPLES[unit]})")
+
+
+def format_value(value: float, unit: Unit) -> str:
+    """Text for people, which :func:`parse_value` reads back up to rounding."""
+    if unit == "count":
+        return f"{round(value):,}"
+    if unit == "share":
+        return f"{value * 100:.3g}%" if 0 < value < 0.001 else f"{round(value * 100, 2):g}%"
+    if unit == "ms":
+        return format_ms(value)
+    return f"{round(value, 3):g}"
+
+
+def format_ms(milliseconds: float) -> str:
+    """``85 µs``-``4.2 ms``-``3.1 s`` without the space, three digits."""
+    if milliseconds < 0.1:
+        return f"{milliseconds * 1e3:.3g}µs"
+    if milliseconds < 1000:
+        return f"{milliseconds:.3g}ms"
+    return f"{milliseconds / 1e3:.3g}s" if milliseconds < 1e6 else f"{milliseconds / 1e3:,.0f}s"
