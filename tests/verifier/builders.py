@@ -244,8 +244,7 @@ def write_run(
 def write_stream(
     path: Path, table: pa.Table, rows_a_batch: int = 64, *, end: bool = True, since_ns: int | None = None
 ) -> None:
-    """One worker's stream as the recorder writes it; without ``end`` as if the worker had been killed and what it had begun
-    after ``since_ns`` were missing."""
+    """One worker's stream as the recorder writes it; without ``end`` as if the worker had been killed."""
     rows = 0
     limit = max(table["op"].to_pylist(), default=0)
     options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
