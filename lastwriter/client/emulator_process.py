@@ -1,0 +1,109 @@
+"""An emulator as a process of its own, for a drill, a locustfile or a test: started, known by its endpoints, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from lastwriter.errors import UserError
+
+START_DEADLINE_S: Final = 30.0
+STOP_DEADLINE_S: Final = 5.0
+
+
+@dataclass
+class EmulatorProcess:
+    """A running emulator. As a context manager it stops at the end of the block; it also ends when its parent does."""
+
+    endpoints: dict[str, str]
+    """Region → URL, replicas and witness, in the order asked for."""
+    control: str
+    """URL of the control port."""
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        """Let it drain and end; kill it if it does not."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def __enter__(self) -> EmulatorProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start_emulator(
+    regions: Sequence[str],
+    *,
+    table: str | None = None,
+    mode: str = "MREC",
+    witness: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    port: int = 0,
+    log: Path | None = None,
+) -> EmulatorProcess:
+    """Start an emulator and wait until it has printed its endpoints.
+
+    ``port`` 0: any free ports. ``log`` takes what it prints besides; default: this process's own standard error. With
+    ``table``, a global table of that name and mode is there when it is ready. UserError if it does not start, in the
+    emulator's own words.
+    """
+    command = [sys.executable, "-m", "lastwriter", "emulator", "--json", "--parent", str(os.getpid())]
+    command += ["--regions", ",".join(regions), "--port", str(port)]
+    if table is not None:
+        command += ["--table", table, "--mode", mode]
+    if witness is not None:
+        command += ["--witness", witness]
+    for name, value in (settings or {}).items():
+        command += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    errors = subprocess.PIPE if log is None else log.open("wb")
+    # A session of its own: Ctrl-C at the terminal is for whoever uses it, who stops it when the run has settled.
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+    if log is not None:
+        errors.close()  # type: ignore[union-attr]  # Popen has its own copy
+    line = _first_line(process)
+    try:
+        ready = json.loads(line)
+        return EmulatorProcess(dict(ready["regions"]), ready["control"], process)
+    except (ValueError, KeyError, TypeError):
+        process.kill()
+        process.wait()
+        said = process.stderr.read() if process.stderr is not None else log.read_bytes() if log is not None else b""
+        words = said.decode(errors="replace").strip().splitlines()
+        raise UserError(f"the emulator did not start: {words[-1] if words else 'it said nothing'}") from None
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> bytes:
+    """What the process prints first; what there is of it at the deadline or its end."""
+    assert process.stdout is not None
+    descriptor = process.stdout.fileno()
+    deadline = time.monotonic() + START_DEADLINE_S
+    line = b""
+    while not line.endswith(b"\n"):
+        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            break
+        part = os.read(descriptor, 65536)
+        if not part:
+            break
+        line += part
+    return line

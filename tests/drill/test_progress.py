@@ -1,0 +1,83 @@
+"""What a run shows while it is under way."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lastwriter.drill.profile import Profile
+from lastwriter.drill.profile_file import read_profile
+from lastwriter.drill.progress import LiveProgress, PlainProgress, progress_for
+from lastwriter.resources import profiles
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def profile() -> Profile:
+    return read_profile(Path(profiles()["quickstart"]))
+
+
+def second(**row: Any) -> dict[str, Any]:
+    cells = {"rate": 80.0, "ok": 78, "fail": 0, "unknown": 2, "conflict": 0, "p50_ms": 1.2, "p99_ms": 14.8, **row}
+    return {
+        "t_ns": 1,
+        "phase": "baseline",
+        "users": 9,
+        "offered": 80,
+        "sent": 80,
+        "late": 0,
+        "regions": {"us-east-1": cells},
+    }
+
+
+def start(ago_s: float = 0.0) -> dict[str, Any]:
+    return {"event": "start", "t0_ns": time.monotonic_ns() - round(ago_s * 1e9), "workers": 2}
+
+
+def test_plain_lines_where_there_is_no_terminal(profile: Profile) -> None:
+    stream = io.StringIO()
+    progress = progress_for(profile, stream)
+    assert isinstance(progress, PlainProgress)
+    with progress:
+        progress.step("emulator with us-east-1")
+        progress.live(start(), [])
+        progress.live(second(), ["link a – b cut"])
+        progress.note("fault: link a – b cut")
+    text = stream.getvalue()
+    assert "emulator with us-east-1\n" in text
+    assert "phase baseline" in text
+    assert "us-east-1 80/s p99 15 ms (2 unknown)  [link a – b cut]" in text
+    assert "fault: link a – b cut" in text
+    assert "\x1b" not in text
+
+
+def test_a_phase_is_said_once_and_rates_seldom(profile: Profile) -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(profile, stream)
+    progress.live(start(profile.phases[0].duration + 1), [])
+    for _ in range(50):
+        progress.live(second(), [])
+    assert stream.getvalue().count("phase fault") == 1
+    assert stream.getvalue().count("us-east-1") <= 2
+
+
+def test_a_display_in_place_in_a_terminal(profile: Profile) -> None:
+    stream = Terminal()
+    progress = progress_for(profile, stream)
+    assert isinstance(progress, LiveProgress)
+    with progress:
+        progress.step("load with 2 workers")
+        progress.live(start(3), [])
+        progress.live(second(fail=3, p99_ms=None), ["link a – b cut"])
+        progress.note("worker-1 died")
+    text = stream.getvalue()
+    for words in ("load with 2 workers", "us-east-1", "80/s", "baseline", "link a – b cut", "worker-1 died"):
+        assert words in text
