@@ -25,12 +25,22 @@ CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 class ApiError(Exception):
     """A request that is answered with an error. ``fields`` stand beside the message in the body (``Item`` …)."""
 
-    def __init__(self, name: str, message: str, status: int = 400, fields: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        message: str,
+        status: int = 400,
+        fields: dict[str, Any] | None = None,
+        *,
+        in_request: bool = False,
+    ) -> None:
         super().__init__(f"{name}: {message}")
         self.name = name
         self.message = message
         self.status = status
         self.fields = fields
+        self.in_request = in_request
+        """A mistake that can be seen in the request alone: some operations put the number of errors before it."""
 
     def body(self) -> dict[str, Any]:
         """The JSON body, ``__type`` first as DynamoDB writes it."""
@@ -45,6 +55,11 @@ class ApiError(Exception):
 def validation(message: str) -> ApiError:
     """ValidationException: the request is wrong in itself, or does not fit the table or the item."""
     return ApiError("ValidationException", message)
+
+
+def in_request(message: str) -> ApiError:
+    """ValidationException that can be told from the request alone, without the table and the item."""
+    return ApiError("ValidationException", message, in_request=True)
 
 
 def invalid_parameter(message: str) -> ApiError:

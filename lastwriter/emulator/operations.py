@@ -1,22 +1,37 @@
 """Requests on one table as pure functions: compile once, then judge items with it.
 
 ``compile_*`` raises :class:`~lastwriter.emulator.errors.ApiError` for what is wrong with the request itself. What comes
-back knows nothing of replicas, time or sockets: the core decides which version of an item it is applied to, and how often.
-Items are never mutated, so they can be shared by replicas and journals.
+back knows nothing of replicas, time or sockets: the core decides which version of an item it is applied to, and how
+often. Items are never mutated, so they can be shared by replicas and journals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Protocol
 
-from lastwriter.emulator.schema import TableSchema
+from lastwriter.emulator.keys import Key, key_of
+from lastwriter.emulator.parameters import table_name
+from lastwriter.emulator.reads import compile_get, compile_scan
+from lastwriter.emulator.schema import TableSchema, TableSettings, parse_create_table
+from lastwriter.emulator.values import Item
+from lastwriter.emulator.writes import compile_write
 
-Item = dict[str, dict[str, Any]]
-"""Attribute name → DynamoDB-JSON value. Never mutated once it has been stored or returned."""
-
-Key = Any
-"""Primary key: str, int, Decimal or bytes; with a sort key a pair of those. Hashable; sorts as DynamoDB sorts."""
+__all__ = [
+    "Get",
+    "Item",
+    "Key",
+    "Scan",
+    "TableSchema",
+    "TableSettings",
+    "Write",
+    "compile_get",
+    "compile_scan",
+    "compile_write",
+    "item_key",
+    "parse_create_table",
+    "table_name",
+]
 
 
 class Write(Protocol):
@@ -55,26 +70,6 @@ class Scan(Protocol):
         """One page, out of all items of the replica in any order."""
 
 
-def table_name(request: Mapping[str, Any]) -> str:
-    """The request's TableName; ApiError if it is missing or no name."""
-    raise NotImplementedError
-
-
-def compile_write(operation: str, request: dict[str, Any], schema: TableSchema) -> Write:
-    """PutItem, UpdateItem or DeleteItem on the table."""
-    raise NotImplementedError
-
-
-def compile_get(request: dict[str, Any], schema: TableSchema) -> Get:
-    """GetItem on the table."""
-    raise NotImplementedError
-
-
-def compile_scan(request: dict[str, Any], schema: TableSchema) -> Scan:
-    """Scan of the table."""
-    raise NotImplementedError
-
-
 def item_key(item: Item, schema: TableSchema) -> Key:
     """Primary key of a stored item."""
-    raise NotImplementedError
+    return key_of(item, schema)

@@ -1,0 +1,1 @@
+"""DynamoDB's expression language: text → syntax tree → closures over items."""
