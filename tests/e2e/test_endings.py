@@ -1,0 +1,113 @@
+"""Runs that end otherwise than planned: nothing is left running, and nothing is claimed that was not seen."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.drills import begin, end, family, lastwriter, of_kind, wait_for, wait_until_loaded
+
+pytestmark = pytest.mark.e2e
+
+LONG = ("quickstart", "--short", "--set", "phases.recovery.short=40s")
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def test_a_killed_worker_on_a_correct_store_is_no_finding(tmp_path: Path) -> None:
+    process = begin("quickstart", "--short", "--mode", "MRSC", cwd=tmp_path)
+    wait_until_loaded(tmp_path, seconds=5)
+    worker, _ = of_kind(family(process), "--worker")
+    worker.kill()
+    run = end(process, tmp_path)
+    assert "died (killed by SIGKILL" in run.stderr
+    assert run.info.ended == "finished", "the run goes on"
+    verdict = run.verdict
+    assert not verdict.complete
+    assert verdict.incomplete_reasons
+    assert all(check.verdict != "violated" for check in verdict.checks), run.stdout
+    assert verdict.contract_verdict != "violated"
+    assert run.exit_code in (0, 3)
+    assert any("died" in warning for warning in run.info.warnings)
+
+
+def test_sigkill_of_the_run_leaves_no_process(tmp_path: Path) -> None:
+    process = begin(*LONG, cwd=tmp_path)
+    wait_until_loaded(tmp_path)
+    children = family(process)
+    assert len(children) >= 4, "emulator, master, two workers"
+    process.kill()
+    process.wait()
+    wait_for(lambda: gone(children), "every process of a killed run ended", 20)
+    listed = lastwriter("runs", cwd=tmp_path)
+    assert "not verified, never ended" in listed.stdout
+    # what was recorded until then can be judged; nothing is claimed that was not seen
+    judged = lastwriter("verify", "latest", cwd=tmp_path)
+    assert judged.returncode in (1, 3), judged.stderr
+
+
+def test_ctrl_c_ends_the_load_and_judges_what_there_is(tmp_path: Path) -> None:
+    process = begin(*LONG, cwd=tmp_path)
+    wait_until_loaded(tmp_path, seconds=3)
+    children = family(process)
+    process.send_signal(signal.SIGINT)
+    run = end(process, tmp_path)
+    assert run.exit_code == 4
+    assert "interrupted by Ctrl-C" in run.stderr
+    assert run.info.ended == "interrupted"
+    assert run.info.settled
+    assert run.verdict.complete, "every worker ended in order"
+    assert run.verdict.headline in run.stdout
+    assert run.directory.report.exists()
+    assert gone(children)
+
+
+def test_a_second_ctrl_c_ends_everything_now(tmp_path: Path) -> None:
+    process = begin(*LONG, cwd=tmp_path)
+    wait_until_loaded(tmp_path)
+    children = family(process)
+    stopped = of_kind(children, "--master")[0]
+    stopped.suspend()  # a master that does not answer: the first Ctrl-C would wait for it
+    process.send_signal(signal.SIGINT)
+    wait_for(lambda: "once more ends everything" in (tmp_path / "stderr").read_text(), "the first was heard")
+    process.send_signal(signal.SIGINT)
+    run = end(process, tmp_path)
+    assert run.exit_code == 4
+    assert run.stderr.splitlines()[-1].startswith("lastwriter: ended at once")
+    assert not run.directory.verdict.exists()
+    assert run.info.ended == "aborted"
+    wait_for(lambda: gone(children), "everything ended")
+
+
+@pytest.mark.parametrize("victim", ["--master", "emulator"])
+def test_a_run_that_cannot_go_on_says_so(victim: str, tmp_path: Path) -> None:
+    process = begin(*LONG, cwd=tmp_path)
+    wait_until_loaded(tmp_path)
+    children = family(process)
+    of_kind(children, victim)[0].kill()
+    run = end(process, tmp_path)
+    assert run.exit_code == 4
+    assert ("master" if victim == "--master" else "emulator") in run.stderr.splitlines()[-1]
+    assert run.info.ended == "aborted"
+    assert gone(children)
+
+
+def test_two_runs_at_once_do_not_meet(tmp_path: Path) -> None:
+    homes = [tmp_path / "one", tmp_path / "two"]
+    for home in homes:
+        home.mkdir()
+    processes = [begin("counters-strict", "--short", "--mode", "MRSC", cwd=home) for home in homes]
+    runs = [end(process, home) for process, home in zip(processes, homes, strict=True)]
+    assert [run.exit_code for run in runs] == [0, 0], [run.stderr for run in runs]
+    assert all(run.verdict.complete for run in runs)
+
+
+def test_nothing_of_these_tests_runs_on() -> None:
+    mine = [p for p in psutil.Process(os.getpid()).children(recursive=True) if "lastwriter" in " ".join(p.cmdline())]
+    assert mine == []
