@@ -1,0 +1,132 @@
+"""The emulator without sockets or clock: requests and time in, replies out.
+
+Theory of operation
+-------------------
+1. :class:`Core` is a function of what it is given: requests with the time they arrive, the passing of time, faults, a
+   seed. The same calls give the same replies, so thousands of schedules run in virtual time, and a failing one can be
+   run again.
+2. ``handle`` takes one request and the time; ``on_timer`` takes the time. Both first run everything that is due by
+   then, in order, and return *effects*: replies, each with the handle that its request came with. A reply may come at
+   once, from a later call, or never (its Region went down: that is the caller's to say).
+3. ``next_ns`` is when ``on_timer`` wants to be called; being late delays what is due and reorders nothing.
+4. The tables' engines (:mod:`~lastwriter.emulator.mrec`, :mod:`~lastwriter.emulator.mrsc`) share one
+   :class:`~lastwriter.emulator.environment.Environment`; they know nothing of each other, of HTTP, or of table names.
+5. At zero latency everything happens inside ``handle``, without the heap of timers.
+
+Known wart: a request is judged when it arrives and its reply takes the client's whole round trip; the half of it
+before the request arrives is not drawn separately.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+from lastwriter.emulator.environment import Environment, Handle, Reply
+from lastwriter.emulator.errors import ApiError
+from lastwriter.emulator.network import Network, RoundTrip
+from lastwriter.emulator.operations import compile_get, compile_scan, compile_write, table_name
+from lastwriter.emulator.roundtrips import round_trip_ns
+from lastwriter.emulator.scheduler import Scheduler
+from lastwriter.emulator.settings import Settings
+from lastwriter.emulator.tables import ControlPlane, Serving
+
+WRITES: Final = ("PutItem", "UpdateItem", "DeleteItem")
+_LIMIT: Final = 2000
+"""Events a call runs at most, so that a backlog that comes due at once does not hold up everybody's requests."""
+
+Run = Callable[[str, dict[str, Any], Handle], None]
+
+
+class Core:
+    """Every Region of one emulator."""
+
+    def __init__(
+        self,
+        regions: tuple[str, ...],
+        settings: Settings | None = None,
+        *,
+        now_ns: int = 0,
+        wall: Callable[[], float] = lambda: 0.0,
+        round_trip: RoundTrip = round_trip_ns,
+    ) -> None:
+        settings = settings or Settings()
+        self.regions = regions
+        self.scheduler = Scheduler(now_ns)
+        self.network = Network(regions, round_trip, settings.latency_scale)
+        self.environment = Environment(self.scheduler, self.network, random.Random(settings.seed), settings)
+        self.control = ControlPlane(self.environment, regions, wall)
+        self._serving = self.control.serving
+        self._run: dict[str, Run] = {
+            **{name: self._on_write(name) for name in WRITES},
+            "GetItem": self._get,
+            "Scan": self._scan,
+            **{name: self._on_table(call) for name, call in self.control.operations.items()},
+        }
+
+    # -- what goes in and comes out
+
+    def handle(self, region: str, operation: str, request: dict[str, Any], handle: Handle, now_ns: int) -> list[Reply]:
+        """One request at ``region``; ``operation`` as in X-Amz-Target, without the prefix."""
+        scheduler = self.scheduler
+        scheduler.advance(now_ns, _LIMIT)
+        run = self._run.get(operation)
+        try:
+            if run is None:
+                raise ApiError("UnknownOperationException", "")
+            run(region, request, handle)
+        except ApiError as error:
+            self.environment.refuse(handle, error)
+        scheduler.settle()
+        return self.environment.take_replies()
+
+    def on_timer(self, now_ns: int) -> list[Reply]:
+        """Let time pass."""
+        self.scheduler.advance(now_ns, _LIMIT)
+        return self.environment.take_replies()
+
+    @property
+    def next_ns(self) -> int | None:
+        """When :meth:`on_timer` has something to do; None: when there is another request."""
+        return self.scheduler.next_ns
+
+    def use(self, settings: Settings) -> None:
+        """Go by other settings from now on; what is under way keeps its times."""
+        self.environment.use(settings)
+        self.network.rescale(settings.latency_scale)
+        self.control.use()
+
+    # -- operations
+
+    def _on_write(self, operation: str) -> Run:
+        serving = self._serving
+
+        def run(region: str, request: dict[str, Any], handle: Handle) -> None:
+            table = serving[region].get(request.get("TableName"))  # type: ignore[arg-type]
+            if table is None:
+                table = self._find(region, request)
+            table.engine.write(table.store, compile_write(operation, request, table.schema), handle)
+
+        return run
+
+    def _get(self, region: str, request: dict[str, Any], handle: Handle) -> None:
+        table = self._find(region, request)
+        table.engine.get(table.store, compile_get(request, table.schema), handle)
+
+    def _scan(self, region: str, request: dict[str, Any], handle: Handle) -> None:
+        table = self._find(region, request)
+        table.engine.scan(table.store, compile_scan(request, table.schema), handle)
+
+    def _on_table(self, call: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Run:
+        def run(region: str, request: dict[str, Any], handle: Handle) -> None:
+            self.environment.answer(handle, call(region, request))
+
+        return run
+
+    def _find(self, region: str, request: dict[str, Any]) -> Serving:
+        name = table_name(request)
+        table = self._serving[region].get(name)
+        if table is None:
+            raise ApiError("ResourceNotFoundException", "Requested resource not found")
+        return table

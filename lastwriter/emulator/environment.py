@@ -1,0 +1,56 @@
+"""What the tables live in: clock, network, randomness, settings, and where replies go. All of it given from outside."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from lastwriter.emulator.errors import ApiError
+from lastwriter.emulator.network import Network
+from lastwriter.emulator.scheduler import Scheduler
+from lastwriter.emulator.settings import Settings
+
+Handle = Any
+"""Whatever the caller gave with a request; it comes back with the reply."""
+
+Reply = tuple[Handle, int, dict[str, Any]]
+"""An effect: answer the request ``handle`` with this HTTP status and body."""
+
+
+class Environment:
+    """Shared by the core and its tables."""
+
+    __slots__ = ("client_latency_ns", "network", "replies", "rng", "scheduler", "settings")
+
+    def __init__(self, scheduler: Scheduler, network: Network, rng: random.Random, settings: Settings) -> None:
+        self.scheduler = scheduler
+        self.network = network
+        self.rng = rng
+        self.replies: list[Reply] = []
+        self.use(settings)
+
+    def use(self, settings: Settings) -> None:
+        """Go by other settings from now on."""
+        self.settings = settings
+        self.client_latency_ns = round(settings.client_latency * settings.latency_scale * 1e9)
+
+    def answer(self, handle: Handle, body: dict[str, Any], status: int = 200) -> None:
+        """Answer ``handle`` after the way back to the client."""
+        if self.client_latency_ns:
+            scheduler = self.scheduler
+            scheduler.at(scheduler.now_ns + self.client_latency_ns, self.replies.append, (handle, status, body))
+        else:
+            self.replies.append((handle, status, body))
+
+    def refuse(self, handle: Handle, error: ApiError) -> None:
+        """Answer ``handle`` with an error."""
+        self.answer(handle, error.body(), error.status)
+
+    def take_replies(self) -> list[Reply]:
+        """The replies since the last call."""
+        replies = self.replies
+        if not replies:
+            return []
+        taken = replies[:]
+        replies.clear()
+        return taken

@@ -1,0 +1,380 @@
+"""The emulator as a process: ports, the loop, its start and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from lastwriter.emulator.control import ControlApi
+from lastwriter.emulator.core import Core
+from lastwriter.emulator.environment import Reply
+from lastwriter.emulator.errors import ApiError, internal_error, serialization
+from lastwriter.emulator.faultbook import FaultBook
+from lastwriter.emulator.http import Connection, Exchange
+from lastwriter.emulator.roundtrips import check_region, mrsc_regions, round_trip_ns
+from lastwriter.emulator.settings import Settings
+from lastwriter.emulator.timers import Waker
+from lastwriter.errors import UserError
+
+_TARGET_PREFIX: Final = b"DynamoDB_20120810."
+_PARENT_POLL_S: Final = 0.5
+_IDLE_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """What ``lastwriter emulator`` is started with."""
+
+    regions: tuple[str, ...]
+    port: int = 8000
+    """Regions listen here and on the ports after it, in order, then the control port; 0: any free ports."""
+    host: str = "127.0.0.1"
+    table: str | None = None
+    """A global table to have ready at the start, partition key ``pk`` (S), on demand."""
+    mode: str = "MREC"
+    witness: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    json: bool = False
+    parent: int | None = None
+    """Stop when this process is no longer the parent."""
+
+
+def run(config: EmulatorConfig) -> int:
+    """Serve until SIGTERM, SIGINT or the parent's end; the exit code. UserError for what the user can mend."""
+    replicas = _replicas(config)
+    sockets = _bind(config)
+    try:
+        import uvloop
+
+        return uvloop.run(_serve(config, replicas, sockets))
+    except ImportError:
+        return asyncio.run(_serve(config, replicas, sockets))
+    finally:
+        for pair in sockets:
+            pair.close()
+
+
+async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[Port]) -> int:
+    server = Server(config, ports)
+    if config.table is not None:
+        server.make_table(config.table, replicas, config.mode, config.witness)
+    await server.open()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _announce(config, server.endpoints, server.control_url, replicas)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+    keeper = asyncio.create_task(_keep_house(server, config.parent, stop))
+    await stop.wait()
+    keeper.cancel()
+    await server.close(config.settings.drain)
+    return 0
+
+
+class Port:
+    """A port that stays ours while nobody listens on it, so that a Region can refuse connections and come back.
+
+    A bound socket that does not listen makes the kernel refuse; the one that listens shares the port with it.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:  # sharing would hide that somebody else has the port
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            self.port: int = probe.getsockname()[1]
+        self._host = host
+        self._family = family
+        self._holder = self._bound()
+
+    def listen(self) -> socket.socket:
+        """A listening socket; closing it makes the port refuse."""
+        listener = self._bound()
+        listener.listen(1024)
+        listener.setblocking(False)
+        return listener
+
+    @property
+    def url(self) -> str:
+        """Of the endpoint."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
+
+    def close(self) -> None:
+        """Give the port up."""
+        self._holder.close()
+
+    def _bound(self) -> socket.socket:
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((self._host, self.port))
+        return sock
+
+
+class Server:
+    """Core and sockets, on the running loop."""
+
+    def __init__(self, config: EmulatorConfig, ports: list[Port]) -> None:
+        *data_ports, self._control_port = ports
+        self.endpoints = {region: port.url for region, port in zip(config.regions, data_ports, strict=True)}
+        self.control_url = self._control_port.url
+        self.core = Core(config.regions, config.settings, now_ns=time.monotonic_ns(), wall=time.time)
+        self._book = FaultBook(self.core, self._clients)
+        self._api = ControlApi(self.core, self._book, self.endpoints)
+        self._loop = asyncio.get_running_loop()
+        self._waker = Waker(self._loop, self._on_timer)
+        self.handled = 0
+        self._services = {
+            region: RegionService(self, region, port) for region, port in zip(config.regions, data_ports, strict=True)
+        }
+        self._control = ControlService(self, self._control_port)
+
+    def make_table(self, name: str, replicas: tuple[str, ...], mode: str, witness: str | None) -> None:
+        """The table that was asked for at the start."""
+        request = {
+            "TableName": name,
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        self.core.control.make_global(request, replicas, mode, witness)
+
+    async def open(self) -> None:
+        """Listen everywhere."""
+        for service in (*self._services.values(), self._control):
+            await service.open()
+
+    async def close(self, deadline_s: float) -> None:
+        """Take no more; answer what is under way, until the deadline; close."""
+        services = (*self._services.values(), self._control)
+        for service in services:
+            service.refuse()
+            for connection in list(service.connections):
+                connection.finish()
+        end = self._loop.time() + deadline_s
+        while any(service.connections for service in services) and self._loop.time() < end:
+            await asyncio.sleep(0.01)
+        for service in services:
+            for connection in list(service.connections):
+                connection.reset()
+        self._waker.close()
+        await asyncio.sleep(0)
+
+    # -- between sockets and core
+
+    def request(self, region: str, operation: str, request: dict[str, Any], exchange: Exchange) -> None:
+        """Hand a request to the core and its effects on."""
+        self.handled += 1
+        self._perform(self.core.handle(region, operation, request, exchange, time.monotonic_ns()))
+
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        """Hand a request of the control port on."""
+        self._perform(self.core.on_timer(time.monotonic_ns()))
+        answer = self._api.respond(method, path, body)
+        self._perform(self.core.environment.take_replies())
+        return answer
+
+    def _on_timer(self) -> None:
+        self._perform(self.core.on_timer(time.monotonic_ns()))
+
+    def _perform(self, replies: list[Reply]) -> None:
+        for exchange, status, body in replies:
+            exchange.reply(status, body)
+        self._waker.at(self.core.next_ns)
+
+    def _clients(self, region: str) -> None:
+        """What the Region does to its clients may have changed."""
+        self._services[region].treat(self._book.clients(region))
+
+
+class _Listening:
+    """A port with its connections."""
+
+    def __init__(self, port: Port) -> None:
+        self.hanging = False
+        self.connections: set[Connection] = set()
+        self._port = port
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self), sock=self._port.listen(), backlog=1024)
+
+    def refuse(self) -> None:
+        """Do not listen."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
+        """See :class:`lastwriter.emulator.http.Service`."""
+        raise NotImplementedError
+
+
+class RegionService(_Listening):
+    """A Region's endpoint."""
+
+    def __init__(self, server: Server, region: str, port: Port) -> None:
+        super().__init__(port)
+        self._owner = server
+        self._region = region
+        self._opening: asyncio.Task[None] | None = None
+
+    def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
+        """A request to DynamoDB."""
+        if method != b"POST":
+            exchange.reply(200, f"healthy: dynamodb.{self._region}.amazonaws.com ".encode())
+            return
+        try:
+            if target is None or not target.startswith(_TARGET_PREFIX):
+                raise ApiError("UnknownOperationException", "")
+            try:
+                request = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                raise serialization("") from None
+            if type(request) is not dict:
+                raise serialization("Unexpected field type")
+            self._owner.request(self._region, target[18:].decode("latin-1"), request, exchange)
+        except ApiError as error:
+            exchange.reply(error.status, error.body())
+        except Exception:  # noqa: BLE001 - one request's failure is a 500 for it, never the end of the emulator
+            traceback.print_exc()
+            exchange.reply(500, internal_error().body())
+
+    def treat(self, how: str | None) -> None:
+        """Serve clients (None), ``refuse`` them, or let them ``hang``."""
+        self.hanging = how == "hang"
+        if how == "refuse":
+            self.refuse()
+            for connection in list(self.connections):
+                connection.reset()
+        elif how == "hang":
+            self._listen()
+            for connection in self.connections:
+                connection.hang()
+        else:
+            self._listen()
+            for connection in list(self.connections):
+                if connection.mute:
+                    connection.reset()
+
+    def _listen(self) -> None:
+        if self._server is None:
+            self._opening = asyncio.get_running_loop().create_task(self.open())
+
+
+class ControlService(_Listening):
+    """The control port."""
+
+    def __init__(self, server: Server, port: Port) -> None:
+        super().__init__(port)
+        self._owner = server
+
+    def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
+        """A request to the emulator itself."""
+        try:
+            exchange.reply(*self._owner.respond(method.decode("latin-1"), path.decode("latin-1"), body))
+        except Exception:  # noqa: BLE001 - as for a Region
+            traceback.print_exc()
+            exchange.reply(500, {"message": "the emulator failed; its output says how"})
+
+
+async def _keep_house(server: Server, parent: int | None, stop: asyncio.Event) -> None:
+    """Follow the parent to its end, and collect garbage when nobody would notice."""
+    last = -1
+    idle_s = 0.0
+    while True:
+        await asyncio.sleep(_PARENT_POLL_S)
+        if parent is not None and os.getppid() != parent:
+            stop.set()
+            return
+        idle_s = idle_s + _PARENT_POLL_S if server.handled == last else 0.0
+        if idle_s == _IDLE_S:
+            gc.collect()
+            gc.freeze()  # what has survived is data: looking at it again costs time and finds nothing
+        last = server.handled
+
+
+def _replicas(config: EmulatorConfig) -> tuple[str, ...]:
+    """Regions of the table that is to be ready; UserError for Regions that there are not or that do not fit."""
+    if not config.regions:
+        raise UserError("an emulator needs at least one Region: --regions us-east-1,us-east-2,us-west-2")
+    for region in (*config.regions, *((config.witness,) if config.witness else ())):
+        check_region(region)
+    twice = [region for region in config.regions if config.regions.count(region) > 1]
+    if twice:
+        raise UserError(f"Region {twice[0]} is named twice in --regions")
+    for index, region in enumerate(config.regions):
+        for other in config.regions[:index]:
+            round_trip_ns(region, other)
+    if config.witness and (config.table is None or config.mode != "MRSC"):
+        raise UserError("--witness goes with --table NAME --mode MRSC")
+    replicas = tuple(region for region in config.regions if region != config.witness)
+    if config.table is not None and config.mode == "MRSC":
+        together = len(replicas) + bool(config.witness)
+        if together != 3 or len(replicas) < 2:
+            raise UserError(
+                f"MRSC takes exactly three Regions: three replicas, or two and a witness; here are {together}: "
+                f"{', '.join((*replicas, *((config.witness,) if config.witness else ())))}"
+            )
+        for region in (*replicas, *((config.witness,) if config.witness else ())):
+            if region not in mrsc_regions() and config.settings.mrsc_regions == "listed":
+                raise UserError(
+                    f"Region {region} is not in AWS's list for MRSC ({', '.join(mrsc_regions())}); "
+                    "--set mrsc_regions=any lifts the check"
+                )
+    return replicas
+
+
+def _bind(config: EmulatorConfig) -> list[Port]:
+    """One port for each Region and one for control."""
+    ports: list[Port] = []
+    names = [*config.regions, "the control port"]
+    try:
+        for index, name in enumerate(names):
+            wanted = config.port + index if config.port else 0
+            try:
+                ports.append(Port(config.host, wanted))
+            except (OSError, OverflowError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                raise UserError(
+                    f"cannot listen on {config.host}:{wanted} for {name}: {reason.lower()}; choose other ports with "
+                    "--port, or --port 0 for any that are free"
+                ) from None
+    except UserError:
+        for port in ports:
+            port.close()
+        raise
+    return ports
+
+
+def _announce(config: EmulatorConfig, endpoints: dict[str, str], control: str, replicas: tuple[str, ...]) -> None:
+    write: Callable[[str], object] = sys.stdout.write
+    if config.json:
+        write(orjson.dumps({"regions": endpoints, "control": control}).decode() + "\n")
+    else:
+        width = max(map(len, (*endpoints, "control")))
+        for region, url in endpoints.items():
+            write(f"{region:<{width}}  {url}\n")
+        write(f"{'control':<{width}}  {control}\n")
+        if config.table is not None:
+            kind = config.mode if len(replicas) > 1 else "one-Region"
+            where = f"{kind}: {', '.join(replicas)}" + (f", witness {config.witness}" if config.witness else "")
+            write(f"table {config.table} is ready ({where})\n")
+    sys.stdout.flush()

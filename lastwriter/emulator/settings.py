@@ -1,0 +1,61 @@
+"""What can be set about the emulator, at start (``--set name=value``) and while it runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from lastwriter.errors import UserError
+from lastwriter.units import Duration, Share
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, str) and value.strip().lstrip("-").isdigit() else value
+
+
+class Settings(BaseModel):
+    """Every setting, with units in the text (``500ms``, ``50%``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    replicator_delay: Duration = Field(
+        0.5, description="MREC: median time that a replicator takes with a change, besides the way to the other Region"
+    )
+    replicator_delay_spread: Share = Field(
+        0.5,
+        description="how long-tailed the replicators' delay is (log-normal): one standard deviation above the median "
+        "is longer by this share; 0%: always the median",
+    )
+    latency_scale: Share = Field(1.0, description="of the measured round trips and of client_latency; 0%: no latency")
+    client_latency: Duration = Field(0.001, description="round trip between a client and its own Region")
+    mrsc_timeout: Duration = Field(
+        2.0, description="MRSC: a write or strong read that cannot commit by then is answered with 500"
+    )
+    conflict_status: Annotated[Literal[400, 409], BeforeValidator(_whole)] = Field(
+        409, description="HTTP status of ReplicatedWriteConflictException"
+    )
+    table_creation: Duration = Field(0.0, description="time until a table or a replica is ACTIVE, or gone")
+    mrsc_regions: Literal["listed", "any"] = Field(
+        "listed", description="whether MRSC is refused outside the Regions that AWS documents for it"
+    )
+    drain: Duration = Field(2.0, description="at SIGTERM: how long requests in progress may take to be answered")
+    seed: Annotated[int, BeforeValidator(_whole)] = Field(0, description="of every random draw")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], base: Settings | None = None) -> Settings:
+        """Settings from texts, on top of ``base``; UserError with the nearest right name or what to write instead."""
+        for name in values:
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name.replace("-", "_"), cls.model_fields, n=1, cutoff=0.4)
+                hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(cls.model_fields)}"
+                raise UserError(f"unknown emulator setting {name!r}: {hint}")
+        merged = {**(base.model_dump(mode="json") if base else {}), **values}
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = first["msg"].removeprefix("Value error, ")
+            raise UserError(f"emulator setting {'.'.join(map(str, first['loc']))}: {reason}") from None
