@@ -66,19 +66,28 @@ class Expectation(BaseModel):
         return self
 
 
-def judge(expectations: Iterable[Expectation], facts: Facts) -> list[ExpectationRow]:
-    """Measure each expectation that applies in the run's mode."""
-    return [_row(expectation, facts) for expectation in expectations if expectation.mode in (None, facts.context.mode)]
+def judge(expectations: Iterable[Expectation], facts: Facts, cut_short: str | None = None) -> list[ExpectationRow]:
+    """Measure each expectation that applies in the run's mode.
+
+    In a run that was cut short (the reason is given) what looks met may only not have been put to the test.
+    """
+    rows = [_row(expectation, facts) for expectation in expectations if expectation.mode in (None, facts.context.mode)]
+    if cut_short is not None:
+        rows = [row.model_copy(update={"met": None, "reason": cut_short}) if row.met else row for row in rows]
+    return rows
 
 
 def met_all(rows: Sequence[ExpectationRow], contract: Judgement) -> bool | None:
     """Whether a run did what was expected of it; None if that cannot be told.
 
-    One missed expectation decides. Without any expectation the contract decides.
+    One missed expectation decides. Without any expectation the contract decides; a broken contract is expected by
+    nobody, so that it is a miss unless the profile has its own expectation on ``contract_breaches``.
     """
     if not rows:
         return {"holds": True, "violated": False}.get(contract)
     if any(row.met is False for row in rows):
+        return False
+    if contract == "violated" and not any(row.metric == "contract_breaches" for row in rows):
         return False
     return None if any(row.met is None for row in rows) else True
 

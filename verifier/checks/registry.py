@@ -1,0 +1,99 @@
+"""The one table of checks: what each is called, what it needs, what it stands for in each mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from verifier.checks import explain
+from verifier.checks.convergence import check_convergence
+from verifier.checks.explain import Explainer
+from verifier.checks.ledger import check_lost, check_store, check_twice
+from verifier.checks.refusals import check_forks, check_refused
+from verifier.checks.relay import check_relay
+from verifier.checks.types import Check
+from verifier.rundir import Mode
+
+Role = Literal["contract", "invariant"]
+"""``contract``: the mode promises it, a breach is the store's bug. ``invariant``: the application needs it, a breach is
+its choice of pattern meeting the mode."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One check."""
+
+    name: str
+    statement: str
+    """What holds if it finds nothing, as a sentence for people."""
+    check: Check
+    explain: Explainer
+    needs: tuple[str, ...]
+    """Columns of the history, or ``final``, ``faults``, without which it can judge nothing."""
+    role: Mapping[Mode, Role] = field(default_factory=dict)
+    """Modes in which it is run, and as what. In a mode that is left out it does not apply or follows from another."""
+
+
+CHECKS: Final[tuple[CheckRow, ...]] = (
+    CheckRow(
+        "lost",
+        "no acknowledged write is lost",
+        check_lost,
+        explain.lost,
+        ("saw", "prev", "final"),
+        {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "store",
+        "counters end where their increments say",
+        check_store,
+        explain.store,
+        ("value", "final"),
+        {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "convergence",
+        "replicas become equal, on a last write",
+        check_convergence,
+        explain.convergence,
+        ("saw", "final"),
+        {"MREC": "contract", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "relay",
+        "what was written behind a cut does not come through it",
+        check_relay,
+        explain.relay,
+        ("saw", "prev", "faults"),
+        {"MREC": "contract"},
+    ),
+    CheckRow(
+        "refused",
+        "a refused write wrote nothing",
+        check_refused,
+        explain.refused,
+        ("saw",),
+        {"MREC": "contract", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "forks",
+        "no two writes succeed from one predecessor",
+        check_forks,
+        explain.forks,
+        ("saw", "prev"),
+        {"MRSC": "contract"},
+    ),
+    CheckRow(
+        "twice",
+        "no intent is applied twice",
+        check_twice,
+        explain.twice,
+        ("intent", "attempt", "saw", "prev", "final"),
+        {"MREC": "invariant", "MRSC": "invariant"},
+    ),
+)
+"""In the order in which they are run and printed."""
+
+CHECK: Final[Mapping[str, CheckRow]] = {row.name: row for row in CHECKS}
+"""By name."""

@@ -1,0 +1,87 @@
+"""From a run directory to what the checks take: operations, and everything they may know besides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from verifier.checks.types import Context
+from verifier.errors import RecordError
+from verifier.history.columns import History
+from verifier.history.reader import read_history, read_replicas
+from verifier.rundir import FaultRecord, RunDirectory, RunInfo
+
+_CLOCKS_UNRELATED_NS: Final = 10**15
+"""Stands for ε where several hosts took part and nobody compared their clocks: no order between them is known."""
+
+
+def read_run(directory: RunDirectory) -> RunInfo:
+    """``run.json``. Raises :class:`RecordError`."""
+    path = directory.run_json
+    try:
+        return RunInfo.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise RecordError(f"{directory.path}: there is no run.json: this is not a run directory") from None
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except ValidationError as error:
+        raise RecordError(f"{path}: {_first(error)}; a run that cannot be described cannot be judged") from None
+
+
+def read_faults(directory: RunDirectory) -> tuple[FaultRecord, ...]:
+    """``faults.jsonl``; the last line of a fault stands, as a fault is written again when it heals."""
+    path = directory.faults
+    try:
+        text = path.read_text()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read ({error})") from None
+    faults: dict[str, FaultRecord] = {}
+    whole, _, torn = text.rpartition("\n")
+    for number, line in enumerate([*whole.split("\n"), torn], 1):
+        if not line.strip():
+            continue
+        try:
+            fault = FaultRecord.model_validate_json(line)
+        except ValidationError as error:
+            if line is torn:  # a run that was killed while it wrote its last line
+                break
+            raise RecordError(f"{path}:{number}: {_first(error)}; the fault windows cannot be trusted") from None
+        faults[fault.id] = fault
+    return tuple(faults.values())
+
+
+def read_context(path: Path) -> tuple[History, Context]:
+    """Everything that a run left, ready to be checked. Raises :class:`RecordError`."""
+    directory = RunDirectory(path)
+    run = read_run(directory)
+    faults = read_faults(directory)
+    history = read_history(directory)
+    history, initial = read_replicas(directory, "initial", history)
+    history, final = read_replicas(directory, "final", history)
+    context = Context(
+        mode=run.mode,
+        regions=tuple(run.regions),
+        run=run,
+        faults=faults,
+        initial=initial,
+        final={region: final[region] for region in (*run.regions, *final) if region in final},
+        epsilon_ns=_epsilon_ns(run),
+    )
+    return history, context
+
+
+def _epsilon_ns(run: RunInfo) -> int:
+    """How wrong the order of two hosts' times may be: nothing on one host, else the worst of the anchors."""
+    if len({worker.host for worker in run.workers}) < 2:
+        return 0
+    return max((anchor.epsilon_ns for anchor in run.clock), default=_CLOCKS_UNRELATED_NS)
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}" if where else str(problem["msg"])

@@ -1,0 +1,1 @@
+"""The files that a verdict is written to, besides the report."""

@@ -1,0 +1,126 @@
+"""``findings.parquet``: every finding of every check, one row each; verdict.json holds the worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verifier.checks.types import AllFindings, Context, Result
+from verifier.history.columns import NULL, History, Int64
+from verifier.verdict import Finding
+from verifier.windows import fault_span, origin_ns
+
+COLUMNS = pa.schema(
+    [
+        pa.field("check", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("key", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("operations", pa.list_(pa.int64()), nullable=False),
+        pa.field("regions", pa.list_(pa.dictionary(pa.int32(), pa.string())), nullable=False),
+        pa.field("at_ns", pa.int64(), nullable=False),
+        pa.field("gamma_ns", pa.int64()),
+        pa.field("stale_ms", pa.float64()),
+        pa.field("stale_versions", pa.int64()),
+        pa.field("fault", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("sentence", pa.string()),
+    ]
+)
+"""``operations`` are the ids of the witness and ``regions`` those that they were sent to, in the same order; ``at_ns``
+is from t0. ``sentence`` is null where only verdict.json's worst findings were put into words."""
+
+
+def findings_file(
+    history: History,
+    context: Context,
+    results: Mapping[str, Result],
+    explained: Mapping[str, Sequence[Finding]],
+) -> bytes:
+    """The whole file."""
+    tables = [
+        _table(history, context, name, _all(result), explained.get(name, ()))
+        for name, result in results.items()
+        if result.violations or result.everything is not None
+    ]
+    table = pa.concat_tables(tables) if tables else COLUMNS.empty_table()
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.unify_dictionaries(), sink, compression="zstd", compression_level=1)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _all(result: Result) -> AllFindings:
+    if result.everything is not None:
+        return result.everything
+    found = result.violations
+    lengths = [len(violation.rows) for violation in found]
+    return AllFindings(
+        key=_column(violation.key for violation in found),
+        at_ns=_column(violation.at_ns for violation in found),
+        offsets=np.concatenate((np.zeros(1, np.int64), np.cumsum(np.array(lengths, np.int64)))),
+        rows=_column(row for violation in found for row in violation.rows),
+        gamma_ns=_column(_or(violation.gamma_ns, NULL) for violation in found),
+        stale_ms=np.array([_or(violation.stale_ms, np.nan) for violation in found], np.float64),
+        stale_versions=_column(_or(violation.stale_versions, NULL) for violation in found),
+    )
+
+
+def _table(
+    history: History, context: Context, check: str, found: AllFindings, explained: Sequence[Finding]
+) -> pa.Table:
+    count = len(found.key)
+    t0 = origin_ns(history, context)
+    offsets = pa.array(found.offsets.astype(np.int32))
+    regions = pa.DictionaryArray.from_arrays(
+        pa.array(history.region[found.rows]), pa.array(history.regions, pa.string())
+    )
+    stale = found.stale_ms
+    columns = [
+        pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([check])),
+        pa.DictionaryArray.from_arrays(pa.array(found.key.astype(np.int32)), pa.array(history.keys, pa.string())),
+        pa.ListArray.from_arrays(offsets, pa.array(history.op[found.rows])),
+        pa.ListArray.from_arrays(offsets, regions),
+        pa.array(found.at_ns - t0),
+        _nullable(found.gamma_ns, count),
+        pa.nulls(count, pa.float64()) if stale is None else pa.array(stale, mask=np.isnan(stale)),
+        _nullable(found.stale_versions, count),
+        _faults(context, found.at_ns),
+        _sentences(history, found, t0, explained),
+    ]
+    return pa.Table.from_arrays(columns, schema=COLUMNS)
+
+
+def _faults(context: Context, at_ns: Int64) -> pa.Array:
+    """Fault in effect at each time; of several, the one that took hold last."""
+    codes = np.full(len(at_ns), -1, np.int32)
+    spans = sorted(((*fault_span(fault), fault.id) for fault in context.faults), key=lambda span: span[0])
+    for code, (start, end, _) in enumerate(spans):
+        codes[(at_ns >= start) & (at_ns <= end)] = code
+    names = pa.array([name for _, _, name in spans], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names)
+
+
+def _sentences(history: History, found: AllFindings, t0: int, explained: Sequence[Finding]) -> pa.Array:
+    texts: list[str | None] = [None] * len(found.key)
+    if not explained:
+        return pa.array(texts, pa.string())
+    wanted = {(one.at_ns, one.key, tuple(witness.op for witness in one.operations)): one.sentence for one in explained}
+    times = np.array(sorted({one.at_ns for one in explained}), np.int64)
+    for at in np.flatnonzero(np.isin(found.at_ns - t0, times)).tolist():
+        rows = found.rows[found.offsets[at] : found.offsets[at + 1]]
+        name = (int(found.at_ns[at]) - t0, history.keys[found.key[at]], tuple(history.op[rows].tolist()))
+        texts[at] = wanted.get(name)
+    return pa.array(texts, pa.string())
+
+
+def _nullable(values: Int64 | None, count: int) -> pa.Array:
+    return pa.nulls(count, pa.int64()) if values is None else pa.array(values, mask=values == NULL)
+
+
+def _column(values: object) -> Int64:
+    return np.fromiter(values, np.int64)  # type: ignore[call-overload,no-any-return]
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value

@@ -1,0 +1,136 @@
+"""What the terminal says of a verdict, in words: the answer first, then losses, staleness, latencies, promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from verifier.outputs.junit import expectation_text
+from verifier.values import format_ms
+from verifier.verdict import WORDS, ContractRow, InvariantRow, LatencyRow, Verdict
+from verifier.windows import AROUND_FAULTS
+
+_MOST_KEYS = 3
+
+
+def terminal_lines(verdict: Verdict) -> list[str]:
+    """Plain text, one entry a line, no colour; an empty line between paragraphs."""
+    lines = [verdict.headline + "."]
+    lines += [f"Incomplete: {reason}" for reason in verdict.incomplete_reasons]
+    lines += _paragraph("Lost", ledger_lines(verdict))
+    lines += _paragraph("Stale", _stale(verdict))
+    lines += _paragraph("Faults", [_fault(verdict, at) for at in range(len(verdict.faults))])
+    lines += _paragraph("Latency from schedule to answer, p50 / p99", _latency(verdict))
+    lines += _paragraph("Intents", _intents(verdict))
+    lines += _paragraph(f"What {verdict.mode} promises", (_promise(row, row.promise) for row in verdict.contract))
+    lines += _paragraph("What the application needs", (_promise(row, row.invariant) for row in verdict.invariants))
+    lines += _paragraph("Expectations", _expectations(verdict))
+    lines += _paragraph("Warnings", verdict.warnings)
+    return lines
+
+
+def ledger_lines(verdict: Verdict) -> list[str]:
+    """What was lost, by Region, by winner and by key."""
+    intent, store = verdict.ledger.intent, verdict.ledger.store
+    lines = []
+    if intent is not None:
+        bound = "" if verdict.ledger.exact else " (bounds: part of the record is missing)"
+        lines.append(
+            f"{intent.acknowledged:,} acknowledged writes = {intent.kept:,} kept + {intent.lost:,} lost + "
+            f"{intent.unattributed:,} unattributed{bound}"
+        )
+        for region, winners in intent.lost_by_winner.items():
+            by = ", ".join(
+                f"{count:,} to {winner}" for winner, count in sorted(winners.items(), key=lambda one: -one[1])
+            )
+            lines.append(f"{region} lost {intent.lost_by_region[region]:,}: {by}")
+        worst = list(intent.lost_by_key.items())
+        if worst:
+            more = f" and {len(worst) - _MOST_KEYS} more keys" if len(worst) > _MOST_KEYS else ""
+            lines.append("most on " + ", ".join(f"{key} ({count:,})" for key, count in worst[:_MOST_KEYS]) + more)
+        if intent.refused or intent.unknown:
+            lines.append(f"{intent.refused:,} refused (nothing written), {intent.unknown:,} with unknown outcome")
+        if intent.twice:
+            lines.append(f"{intent.twice:,} applied more than once")
+    if store is not None:
+        expected = f"{store.initial + store.acknowledged:,}"
+        if store.unknown:
+            expected += f" to {store.initial + store.acknowledged + store.unknown:,}"
+        short = f", {store.missing:,} missing" if store.missing else ""
+        over = f", {store.surplus:,} too many" if store.surplus else ""
+        keys = f"{store.keys:,} counter{'' if store.keys == 1 else 's'}"
+        lines.append(f"{keys} ended at {store.final:,} in total; acknowledged were {expected}{short}{over}")
+    return lines or ["no write in this run carries a mark: losses cannot be told"]
+
+
+def _stale(verdict: Verdict) -> list[str]:
+    lines = []
+    for check in verdict.checks:
+        stale = [one for one in check.findings if one.stale_ms is not None]
+        if not stale:
+            continue
+        worst = max(stale, key=lambda one: one.stale_ms or 0.0)
+        versions = f", {worst.stale_versions:,} versions behind" if worst.stale_versions else ""
+        lines.append(
+            f"{check.name}: {check.violations:,} findings; the stalest read was behind by "
+            f"{format_ms(worst.stale_ms or 0.0)}{versions}"
+        )
+        lines.append(worst.sentence)
+    return lines
+
+
+def _fault(verdict: Verdict, at: int) -> str:
+    fault = verdict.faults[at]
+    onset = f"in effect from {fault.onset_ns / 1e9:.2f} s" if fault.onset_ns is not None else "never seen in effect"
+    healed = f"healed at {fault.healed_ns / 1e9:.2f} s" if fault.healed_ns is not None else "not seen to heal"
+    return f"{fault.what}: {onset}, {healed}"
+
+
+def _latency(verdict: Verdict) -> list[str]:
+    """One line a Region and kind: before, during and after the faults, else phase by phase."""
+    around = [row for row in verdict.latency if row.window in AROUND_FAULTS]
+    rows = around or verdict.latency
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        cells.setdefault((row.region, row.kind), []).append(f"{row.window} {_figures(row)}")
+    width = max((len(f"{region} {kind}") for region, kind in cells), default=0)
+    return [f"{f'{region} {kind}':<{width}}  {',  '.join(texts)}" for (region, kind), texts in cells.items()]
+
+
+def _figures(row: LatencyRow) -> str:
+    if row.p50_ms is None or row.p99_ms is None:
+        return "unanswered"
+    failed = f" ({row.failed + row.unknown:,} of {row.count:,} not ok)" if row.failed or row.unknown else ""
+    return f"{format_ms(row.p50_ms)} / {format_ms(row.p99_ms)}{failed}"
+
+
+def _intents(verdict: Verdict) -> list[str]:
+    intents = verdict.intents
+    lines = [
+        f"{intents.intents:,} intents took {intents.attempts:,} attempts: {intents.succeeded:,} succeeded, "
+        f"{intents.failed:,} failed, {intents.unknown:,} unknown"
+    ]
+    refusals = {"conflicts": intents.conflicts, "throttled": intents.throttled, "conditions": intents.condition_failed}
+    said = [f"{count:,} {name}" for name, count in refusals.items() if count]
+    return lines + ([f"refused attempts: {', '.join(said)}"] if said else [])
+
+
+def _promise(row: ContractRow | InvariantRow, text: str) -> str:
+    if not row.exercised and row.verdict != "violated":
+        return f"not exercised: {text}"
+    findings = f", {row.violations:,} finding{'' if row.violations == 1 else 's'}" if row.violations else ""
+    return f"{WORDS[row.verdict]}: {text} (judged on {row.exercised:,}{findings})"
+
+
+def _expectations(verdict: Verdict) -> list[str]:
+    lines = []
+    for row in verdict.expectations:
+        word = {True: "met", False: "NOT MET", None: "inconclusive"}[row.met]
+        measured = f", measured {row.measured}" if row.measured is not None else ""
+        reason = f" ({row.reason})" if row.met is None else ""
+        lines.append(f"{word}: {expectation_text(row)}{measured}{reason}")
+    return lines
+
+
+def _paragraph(title: str, lines: Iterable[str]) -> list[str]:
+    found = list(lines)
+    return ["", f"{title}:", *(f"  {line}" for line in found)] if found else []
