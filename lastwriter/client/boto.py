@@ -26,7 +26,7 @@ from botocore import xform_name
 
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable, isolated_session
 from lastwriter.client.endpoint import is_loopback, parse_endpoint
-from lastwriter.client.http_reply import HttpReply
+from lastwriter.client.http_reply import HttpReply, reply_of
 from lastwriter.client.outcome import (
     BAD_REPLY,
     CONNECT_ERROR,
@@ -192,17 +192,8 @@ def _on_reply(response_dict: dict[str, Any], **_: Any) -> None:
     attempt.end_ns = time.monotonic_ns()
     headers, body = response_dict["headers"], response_dict["body"]
     length = headers.get("content-length")
-    attempt.short = length is not None and length.isdigit() and len(body) < int(length)
-    crc32 = headers.get("x-amz-crc32")
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    attempt.reply = HttpReply(
-        response_dict["status_code"],
-        None if crc32 is None else int(crc32) if crc32.isascii() and crc32.isdigit() else -1,
-        body,
-        True,
-        None if encoding == "identity" else encoding,
-        headers.get("x-amzn-errortype"),
-    )
+    attempt.short = length is not None and length.strip().isdigit() and len(body) < int(length)
+    attempt.reply = reply_of(response_dict["status_code"], headers, body)
 
 
 def _transport_error(raised: Exception) -> str:

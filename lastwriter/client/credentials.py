@@ -32,6 +32,8 @@ class CredentialSource(Protocol):
         """The keys; raises :class:`CredentialsUnavailable`."""
         ...
 
+    def __hash__(self) -> int: ...
+
 
 class CredentialsUnavailable(Exception):  # noqa: N818 - a state of the world, not a fault of the code
     """No keys to sign with: a refresh failed. The message is one line and names no secret."""

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import select
 import socket
 import ssl
 import time
@@ -35,6 +36,7 @@ import gevent.ssl
 import orjson
 from botocore.httpsession import get_cert_path
 from gevent.hub import get_hub
+from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable
@@ -60,6 +62,7 @@ _RECEIVE_BYTES: Final = 65536
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 monotonic_ns = time.monotonic_ns
+_poll = get_original("select", "poll")  # gevent's own would let other greenlets run
 
 
 class WireClient:
@@ -194,6 +197,7 @@ class _Connection:
         "_greenlet",
         "_hub",
         "_parser",
+        "_poll",
         "_receive",
         "_send",
         "_sock",
@@ -218,6 +222,9 @@ class _Connection:
         self._receive = sock.recv
         self._fd: int = sock.fileno()
         self._forget = forget
+        poll = _poll()
+        poll.register(self._fd, select.POLLIN)
+        self._poll = poll.poll
         self._closed = False
         self._greenlet: Any = None
         self._parser: ReplyParser | None = None
@@ -231,7 +238,9 @@ class _Connection:
 
     def is_fresh(self) -> bool:
         """Whether the peer has neither closed the idle connection nor sent what nobody asked for."""
-        try:
+        if not self._poll(0):
+            return True
+        try:  # readable: only TLS may have something to say (a session ticket) and be as fresh as before
             self._receive(1)
         except _WOULD_BLOCK:
             return True
@@ -346,17 +355,15 @@ class _Connection:
             reply = parse_whole(data) if parser is None else None
             if reply is None:
                 if parser is None:
-                    if not data:
-                        self._end(None, CONNECTION_RESET)
-                        return
                     parser = self._parser = ReplyParser()
                 try:
                     reply = parser.receive(data)
                 except MalformedReply:
                     self._end(None, BAD_REPLY if data else SHORT_REPLY)
                     return
-            if reply is not None:
-                self._end(reply, None)
+            if reply is not None or not data:
+                # The end without a byte of the answer (a 1xx is none) leaves no reply and nothing malformed.
+                self._end(reply, CONNECTION_RESET if reply is None else None)
                 return
             if not self._tls:
                 return
