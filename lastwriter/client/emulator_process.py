@@ -1,4 +1,4 @@
-"""An emulator as a process of its own, for a drill, a locustfile or a test: started, known by its endpoints, stopped."""
+"""An emulator as a process of its own: for a drill, a locustfile or a test."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def start_emulator(
 ) -> EmulatorProcess:
     """Start an emulator and wait until it has printed its endpoints.
 
-    ``port`` 0: any free ports. ``log`` takes what it prints besides; default: this process's own standard error. With
+    ``port`` 0: any free ports. ``log`` takes what it prints besides. With
     ``table``, a global table of that name and mode is there when it is ready. UserError if it does not start, in the
     emulator's own words.
     """
@@ -75,21 +76,20 @@ def start_emulator(
         command += ["--witness", witness]
     for name, value in (settings or {}).items():
         command += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-    errors = subprocess.PIPE if log is None else log.open("wb")
-    # A session of its own: Ctrl-C at the terminal is for whoever uses it, who stops it when the run has settled.
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
-    if log is not None:
-        errors.close()  # type: ignore[union-attr]  # Popen has its own copy
-    line = _first_line(process)
-    try:
-        ready = json.loads(line)
-        return EmulatorProcess(dict(ready["regions"]), ready["control"], process)
-    except (ValueError, KeyError, TypeError):
-        process.kill()
-        process.wait()
-        said = process.stderr.read() if process.stderr is not None else log.read_bytes() if log is not None else b""
-        words = said.decode(errors="replace").strip().splitlines()
-        raise UserError(f"the emulator did not start: {words[-1] if words else 'it said nothing'}") from None
+    with tempfile.TemporaryFile() if log is None else log.open("w+b") as errors:
+        # A session of its own: Ctrl-C at the terminal is for whoever uses it, who stops it when the run has settled.
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
+        try:
+            ready = json.loads(_first_line(process))
+            return EmulatorProcess(dict(ready["regions"]), ready["control"], process)
+        except BaseException as raised:
+            process.kill()
+            process.wait()
+            if not isinstance(raised, (ValueError, KeyError, TypeError)):
+                raise
+            errors.seek(0)
+            words = errors.read().decode(errors="replace").strip().splitlines()
+            raise UserError(f"the emulator did not start: {words[-1] if words else 'it said nothing'}") from None
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> bytes:

@@ -1,0 +1,391 @@
+"""The Locust master's part of a run: plan, start at t0, what the workers report, the end.
+
+A run goes plan → users → t0 → load → finish. The plan reaches the workers by a message sent in ``test_start``,
+which arrives before Locust's own that makes them start users; t0 is set when all users are there; at the end every
+worker is asked to finish and says when its record is closed, before Locust stops anybody. Locust calls all of this
+for a run in one process, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import click
+import gevent
+import psutil  # type: ignore[import-untyped]  # comes with Locust
+from gevent.event import Event
+from locust.runners import LocalRunner, MasterRunner
+
+from lastwriter.client import options as cli
+from lastwriter.client.dispatch import Assignment, assignment
+from lastwriter.client.emulator_process import EmulatorProcess, start_emulator
+from lastwriter.client.live import Live
+from lastwriter.client.plan import LoadPlan
+from lastwriter.client.schedule import length_ns
+from lastwriter.client.session import Ended, RunSession
+from lastwriter.client.slots import is_elastic
+from lastwriter.errors import UserError
+from verifier.rundir import PhaseWindow, RunDirectory, WorkerInfo
+
+HEAD_START_S: Final = 0.3
+"""Between setting t0 and t0 itself: the message has to be everywhere by then."""
+
+USERS_DEADLINE_S: Final = 20.0
+"""How long t0 waits for users that do not come."""
+
+FINISH_SLACK_S: Final = 3.0
+"""How long a worker may take to close its record, beyond the deadline of an attempt."""
+
+_TICK_S: Final = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class Coordinator:
+    """Runs on the master, or in the only process there is. One at a time is under way; Locust's UI may start many."""
+
+    def __init__(self, environment: Any, options: Any) -> None:
+        """UserError if the options cannot be carried out; starts the emulator where one is asked for."""
+        self.environment, self.options = environment, options
+        self.assigned: Assignment | None = None
+        self._run: _Run | None = None
+        self._plan: LoadPlan | None = None
+        self._settings: cli.Settings | None = None
+        self._emulator: EmulatorProcess | None = None
+        if options.plan:
+            self._plan = cli.read_plan(Path(options.plan), environment.user_classes)
+        else:
+            self._settings = cli.read_settings(options)
+            # The web UI may change these later; what is wrong on the command line is said at once.
+            cli.make_loads(options, environment.user_classes, 1)
+            if not self._settings.endpoints:
+                self._emulator = start_emulator(
+                    self._settings.regions, mode=self._settings.mode, witness=self._settings.witness
+                )
+                where = ", ".join(f"{region} {url}" for region, url in self._emulator.endpoints.items())
+                logger.info("emulator: %s, control %s", where, self._emulator.control)
+
+    @property
+    def supervised(self) -> bool:
+        """The plan comes from a file: whoever wrote it opens and closes the run directory."""
+        return self._plan is not None
+
+    def user_total(self) -> int | None:
+        """How many users a supervised plan has; None: Locust's options say."""
+        if self._plan is None or any(is_elastic(self._plan, load) for load in self._plan.loads):
+            return None
+        counts = assignment(self._plan, ["all"], self.environment.user_classes) or {}
+        return sum(sum(mine.values()) for mine in counts.values())
+
+    def begin(self) -> None:
+        """Locust's ``test_start``: give every worker the plan."""
+        self.assigned = {}
+        try:
+            if self._plan is not None:
+                plan, session = self._plan, None
+            else:
+                plan, session = self._open_session()
+        except UserError as error:
+            self._give_up(str(error), exit_code=2)
+            return
+        runner = self.environment.runner
+        elastic = any(is_elastic(plan, load) for load in plan.loads)
+        workers = _worker_ids(runner)
+        self.assigned = assignment(plan, workers, self.environment.user_classes)
+        t0_ns = time.monotonic_ns() if elastic else None
+        plan = plan.model_copy(update={"workers": len(workers), "t0_ns": t0_ns})
+        self._run = run = _Run(self, plan, session, workers)
+        for number, client_id in enumerate(workers):
+            runner.send_message("lastwriter-plan", {"plan": plan.model_dump_json(), "worker": number}, client_id)
+        if self._run is run and t0_ns is not None:
+            run.begin(t0_ns)
+
+    def all_users_are_there(self) -> None:
+        """Locust's ``spawning_complete``: the load can begin."""
+        if self._run is not None:
+            self._run.release()
+
+    def finish(self) -> None:
+        """Locust's ``test_stopping``: close the workers' records before Locust stops anybody."""
+        if self._run is not None:
+            self._run.finish()
+
+    def conclude(self) -> None:
+        """Locust's ``test_stop``: what there is to do when no user runs any more."""
+        run, self._run = self._run, None
+        if run is not None:
+            run.finish()
+            run.conclude()
+
+    def close(self) -> None:
+        """Locust's ``quit``."""
+        if self._emulator is not None:
+            self._emulator.stop()
+
+    def on_message(self, kind: str, sender: str, data: dict[str, Any]) -> None:
+        """A message from a worker."""
+        if self._run is not None:
+            self._run.on_message(kind, sender, data)
+
+    def abort(self, reason: str) -> None:
+        """The run cannot go on: say so in one line, keep what there is, end."""
+        if self._run is not None and self._run.aborted is None:
+            self._run.aborted = reason
+            self._give_up(reason, exit_code=4)
+
+    def end(self) -> None:
+        """The schedule is over."""
+        self._leave()
+
+    def _open_session(self) -> tuple[LoadPlan, RunSession]:
+        settings, options = self._settings, self.options
+        assert settings is not None
+        users = self.environment.runner.target_user_count
+        loads = cli.make_loads(options, self.environment.user_classes, users)
+        endpoints = self._emulator.endpoints if self._emulator is not None else settings.endpoints
+        target: Literal["emulator", "endpoints"] = "emulator" if self._emulator is not None else "endpoints"
+        seed = cli.draw_seed(options)
+        name = "-".join(dict.fromkeys(load.workload for load in loads))
+        profile = {
+            "name": name,
+            "hypothesis": "",
+            "target": {"kind": target, "mode": settings.mode, "regions": list(settings.regions)},
+            "load": [load.model_dump(mode="json") for load in loads],
+            "phases": [],
+            "expect": [],
+        }
+        plan = cli.make_plan(settings, loads, endpoints, target, Path(), seed)
+        cli.check_plan(plan, self.environment.user_classes)
+        session = RunSession.open(
+            settings.results,
+            name,
+            profile,
+            settings.mode,
+            settings.regions,
+            settings.witness,
+            settings.table,
+            target,
+            settings.client,
+            seed,
+        )
+        try:
+            session.prepare({region: endpoints[region] for region in settings.regions})
+        except UserError as error:
+            session.finish("aborted", str(error))
+            raise
+        directory = session.directory
+        where = {"run": directory.name, "run_directory": str(directory.path.resolve())}
+        return plan.model_copy(update=where), session
+
+    def control_url(self) -> str | None:
+        """The emulator's control port, if there is one."""
+        if self._emulator is not None:
+            return self._emulator.control
+        return self._settings.control if self._settings is not None else None
+
+    def _give_up(self, reason: str, exit_code: int) -> None:
+        logger.error(reason)
+        self.environment.process_exit_code = exit_code
+        self._leave()
+
+    def _leave(self) -> None:
+        """Stop; without a web UI to start again from, quit. Not from here: it may be Locust's own greenlet."""
+        runner = self.environment.runner
+        gevent.spawn(runner.stop if self.environment.web_ui is not None and not self.supervised else runner.quit)
+
+
+class _Run:
+    """One run under way, seen from the master."""
+
+    def __init__(
+        self, coordinator: Coordinator, plan: LoadPlan, session: RunSession | None, workers: list[str]
+    ) -> None:
+        self._coordinator, self._plan, self._session = coordinator, plan, session
+        self._runner = coordinator.environment.runner
+        self._ids = {client_id: number for number, client_id in enumerate(workers)}
+        self._hello: dict[int, dict[str, Any]] = {}
+        self._done: dict[int, dict[str, Any]] = {}
+        self._lost: set[int] = set()
+        self._live: Live | None = None
+        self._early: list[dict[str, Any]] = []
+        self._released = self._finished = False
+        self._closed = Event()
+        self._greenlets = [gevent.spawn(self._watch_for_ever)]
+        self._end_ns: int | None = None
+        self._t0_ns: int | None = None
+        self.aborted: str | None = None
+
+    def release(self) -> None:
+        """Set t0 as soon as every user is there."""
+        if not self._released:
+            self._released = True
+            self._greenlets.append(gevent.spawn(self._release))
+
+    def begin(self, t0_ns: int) -> None:
+        """The load begins at ``t0_ns``."""
+        self._released = True
+        self._t0_ns = t0_ns
+        directory = RunDirectory(self._plan.run_directory)
+        self._live = Live(directory, self._plan.phases, self._plan.endpoints, t0_ns)
+        known = [self._hello.get(number, {"worker": number}) for number in sorted(self._ids.values())]
+        self._live.start(known)
+        for delta in self._early:
+            self._live.add(delta)
+        length = length_ns(self._plan.phases)
+        if length is not None:
+            self._greenlets.append(gevent.spawn(self._end_at, t0_ns + length))
+
+    def on_message(self, kind: str, sender: str, data: dict[str, Any]) -> None:
+        """A message from a worker of this run."""
+        if self._ids.get(sender) != data["worker"]:
+            return  # of a run before this one
+        if kind == "lastwriter-hello":
+            self._hello[data["worker"]] = data
+        elif kind == "lastwriter-delta":
+            if self._live is None:
+                self._early.append(data)
+            else:
+                self._live.add(data)
+        elif kind == "lastwriter-done":
+            self._done[data["worker"]] = data
+        elif kind == "lastwriter-failed":
+            self._coordinator.abort(data["reason"])
+
+    def finish(self) -> None:
+        """Ask every worker to close its record and wait until all have, or cannot."""
+        if self._finished:
+            self._closed.wait(timeout=60)
+            return
+        self._finished = True
+        try:
+            for number, client_id in self._open_workers():
+                logger.debug("asking worker %d to finish", number)
+                self._runner.send_message("lastwriter-finish", {"worker": number}, client_id)
+            slack_s = FINISH_SLACK_S + max((load.deadline for load in self._plan.loads), default=0.0)
+            deadline = time.monotonic() + slack_s
+            while any(True for _ in self._open_workers()) and time.monotonic() < deadline:
+                self._look_for_lost()
+                gevent.sleep(0.02)
+            for number, _ in self._open_workers():
+                self._lose(number)
+            self._end_ns = time.monotonic_ns()
+            if self._live is not None:
+                self._live.write(self._end_ns, everything=True)
+                facts = {} if self.aborted is None else {"aborted": self.aborted}
+                self._live.event("end", end_ns=self._end_ns, **facts)
+        finally:
+            self._closed.set()
+            me = gevent.getcurrent()
+            gevent.killall([greenlet for greenlet in self._greenlets if greenlet is not me], block=False)
+
+    def conclude(self) -> None:
+        """Of a run started by hand: settle, read the replicas, say how to verify."""
+        session, plan = self._session, self._plan
+        if session is None:
+            return
+        end_ns = self._end_ns or time.monotonic_ns()
+        start_ns = self._t0_ns
+        phases = [PhaseWindow(name="load", start_ns=start_ns, end_ns=end_ns)] if start_ns is not None else []
+        ended: Ended = "finished" if self.aborted is None else "aborted"
+        try:
+            session.loaded(start_ns, end_ns, phases, self._worker_infos())
+            for number in sorted(self._lost):
+                session.warn(f"worker {number} was lost; its record may be incomplete")
+            try:
+                session.settle(plan.endpoints, self._coordinator.control_url())
+                session.finish(ended, self.aborted)
+            except KeyboardInterrupt:
+                session.finish("interrupted", "Ctrl-C while the run was settling")
+        except (UserError, OSError) as error:
+            logger.error("%s", error)
+            with contextlib.suppress(UserError, OSError):
+                session.finish("aborted", str(error))
+        click.echo(f"\nThis run can be judged now:\n  lastwriter verify {session.directory.path}\n")
+
+    def _worker_infos(self) -> list[WorkerInfo]:
+        return [
+            WorkerInfo(
+                worker=number,
+                host=str(self._hello.get(number, {}).get("host", "unknown")),
+                regions=sorted(self._done.get(number, {}).get("regions", [])),
+            )
+            for number in sorted(self._ids.values())
+        ]
+
+    def _release(self) -> None:
+        planned = sum(sum(mine.values()) for mine in (self._coordinator.assigned or {}).values())
+        deadline = time.monotonic() + USERS_DEADLINE_S
+        while self._runner.user_count < planned and time.monotonic() < deadline:
+            gevent.sleep(0.02)
+        if self._runner.user_count < planned:
+            logger.warning(
+                "%d of %d users are there; the load begins without the rest", self._runner.user_count, planned
+            )
+        t0_ns = time.monotonic_ns() + int(HEAD_START_S * 1e9)
+        for number, client_id in self._open_workers():
+            self._runner.send_message("lastwriter-start", {"worker": number, "t0_ns": t0_ns}, client_id)
+        self.begin(t0_ns)
+
+    def _end_at(self, end_ns: int) -> None:
+        gevent.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
+        self._coordinator.end()
+
+    def _watch_for_ever(self) -> None:
+        while True:
+            gevent.sleep(_TICK_S)
+            if self._live is not None:
+                self._live.write(time.monotonic_ns())
+            self._look_for_lost()
+            if self._ids and len(self._lost) == len(self._ids):
+                self._coordinator.abort("every worker was lost")
+                return
+
+    def _open_workers(self) -> list[tuple[int, str]]:
+        """Workers that are there and have not closed their record."""
+        return [
+            (number, client_id)
+            for client_id, number in self._ids.items()
+            if number not in self._done and number not in self._lost
+        ]
+
+    def _look_for_lost(self) -> None:
+        for number, client_id in self._open_workers():
+            if self._is_gone(number, client_id):
+                self._lose(number)
+
+    def _lose(self, number: int) -> None:
+        self._lost.add(number)
+        logger.warning("worker %d is lost; the run goes on without its users", number)
+        if self._live is not None:
+            self._live.lost(number)
+            self._live.event("worker-lost", worker=number)
+
+    def _is_gone(self, number: int, client_id: str) -> bool:
+        """Its process has ended, or Locust has not heard of it for some seconds."""
+        if not isinstance(self._runner, MasterRunner):
+            return False
+        hello = self._hello.get(number)
+        if hello is not None and hello["host"] == socket.gethostname():
+            return not _lives(hello["pid"])
+        node = self._runner.clients.get(client_id)
+        return node is None or node.state == "missing"
+
+
+def _worker_ids(runner: Any) -> list[str]:
+    """Locust's ids of the workers, in order of their numbers in the run."""
+    if isinstance(runner, LocalRunner):
+        return [runner.client_id]
+    ready = runner.clients.ready + runner.clients.running + runner.clients.spawning
+    return sorted((node.id for node in ready), key=runner.get_worker_index)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

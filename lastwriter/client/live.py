@@ -1,0 +1,183 @@
+"""The master's view of a run under way: workers' counts merged by the second into ``live.jsonl`` and ``latency.hlog``.
+
+A second is written when every worker has reported past it, or two seconds later at the latest. Lines of
+``live.jsonl``::
+
+    {"event": "start", "t0_ns": …, "workers": 2, "worker_info": [{"worker": 0, "host": …, "pid": …}, …]}
+    {"t_ns": …, "second": 3, "phase": "baseline", "users": 40, "offered": 200, "sent": 200, "late": 0,
+     "regions": {"us-east-1": {"rate": 67, "ok": 66, "fail": 1, "unknown": 0, "conflict": 0, "p50_ms": 1.2,
+     "p99_ms": 7.5}}}
+    {"event": "worker-lost", "worker": 1}
+    {"event": "end", "end_ns": …}                       with "aborted": "why" if the run could not go on
+
+``rate`` counts attempts answered in that second, ``conflict`` is part of ``fail``, latencies run from schedule to
+answer. ``offered``, ``sent`` and ``late`` (sent more than 10 ms after they were due) count intents, in the second
+of the report.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from lastwriter.client import histogram
+from lastwriter.client.histogram import Int64
+from lastwriter.client.plan import PlannedPhase
+from verifier.rundir import RunDirectory
+
+SECOND_NS: Final = 1_000_000_000
+PATIENCE_NS: Final = 2 * SECOND_NS
+"""How long a second waits for workers that have not reported past it."""
+
+_LEGEND: Final = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
+
+
+@dataclass
+class _Second:
+    """What is known of one second so far: by Region and kind the four counts, and latencies by bucket."""
+
+    counts: dict[tuple[str, str], Int64] = field(default_factory=dict)
+    buckets: dict[tuple[str, str], Int64] = field(default_factory=dict)
+    offered: int = 0
+    sent: int = 0
+    late: int = 0
+
+
+class Live:
+    """Merges what the workers report; writes what is complete. Disk errors end the view, never the run."""
+
+    def __init__(
+        self, directory: RunDirectory, phases: Sequence[PlannedPhase], regions: Iterable[str], t0_ns: int
+    ) -> None:
+        self._phases, self._regions, self._t0_ns = phases, list(regions), t0_ns
+        self._live, self._latency = directory.live, directory.latency
+        self._seconds: dict[int, _Second] = defaultdict(_Second)
+        self._next = 0
+        self._upto_ns: dict[int, int] = {}
+        self._users: dict[int, int] = {}
+        self._started = False
+
+    def start(self, workers: Sequence[dict[str, Any]]) -> None:
+        """The run begins with these workers."""
+        self._started = True
+        self._upto_ns = {worker["worker"]: self._t0_ns for worker in workers}
+        base_s = (time.time_ns() - time.monotonic_ns() + self._t0_ns) / 1e9
+        began = datetime.fromtimestamp(base_s, UTC).isoformat(timespec="milliseconds")
+        head = [
+            "#[Histogram log format version 1.2]\n",
+            "#[lastwriter: nanoseconds from schedule to answer; one tag per Region and kind]\n",
+            f"#[BaseTime: {base_s:.3f} (seconds since epoch)]\n",
+            f"#[StartTime: {base_s:.3f} (seconds since epoch), {began}]\n",
+            _LEGEND,
+        ]
+        _append(self._latency, "".join(head).encode())
+        self.event("start", t0_ns=self._t0_ns, workers=len(workers), worker_info=list(workers))
+
+    def event(self, name: str, **facts: Any) -> None:
+        """A line about the run itself."""
+        _append(self._live, orjson.dumps({"event": name, **facts}) + b"\n")
+
+    def add(self, delta: dict[str, Any]) -> None:
+        """A worker's report (:meth:`lastwriter.client.worker.WorkerRun._report`)."""
+        worker = delta["worker"]
+        self._upto_ns[worker] = max(delta["upto_ns"], self._upto_ns.get(worker, 0))
+        self._users[worker] = delta["users"]
+        told_in = max(self._next, (delta["upto_ns"] - self._t0_ns - 1) // SECOND_NS)
+        if delta["offered"] or delta["sent"] or delta["late"]:
+            second = self._seconds[told_in]
+            second.offered += delta["offered"]
+            second.sent += delta["sent"]
+            second.late += delta["late"]
+        for cell in delta["cells"]:
+            # What comes after its second has been written is counted in the next one rather than not at all.
+            second = self._seconds[max(cell["second"], self._next)]
+            tag = (cell["region"], cell["kind"])
+            second.counts[tag] = second.counts.get(tag, np.zeros(4, np.int64)) + np.asarray(cell["counts"])
+            if tag not in second.buckets:
+                second.buckets[tag] = np.zeros(histogram.LENGTH, np.int64)
+            pairs = np.frombuffer(cell["buckets"], np.int64).reshape(-1, 2)
+            second.buckets[tag][pairs[:, 0]] += pairs[:, 1]
+
+    def lost(self, worker: int) -> None:
+        """A worker is gone: nobody waits for its reports."""
+        self._upto_ns.pop(worker, None)
+        self._users.pop(worker, None)
+
+    def write(self, now_ns: int, *, everything: bool = False) -> None:
+        """Write every second that is complete; with ``everything``, also the one that has just begun."""
+        if not self._started:
+            return
+        reported_ns = min(self._upto_ns.values(), default=now_ns)
+        whole = (max(reported_ns, now_ns - PATIENCE_NS) - self._t0_ns) // SECOND_NS
+        last = max(self._seconds, default=-1) + 1 if everything else whole
+        while self._next < last:
+            self._write_second(self._next, self._seconds.pop(self._next, _Second()))
+            self._next += 1
+
+    def _write_second(self, number: int, second: _Second) -> None:
+        regions = {region: _region_line(region, second) for region in self._regions}
+        line = {
+            "t_ns": self._t0_ns + (number + 1) * SECOND_NS,
+            "second": number,
+            "phase": phase_at(self._phases, number),
+            "users": sum(self._users.values()),
+            "offered": second.offered,
+            "sent": second.sent,
+            "late": second.late,
+            "regions": regions,
+        }
+        _append(self._live, orjson.dumps(line) + b"\n")
+        if second.buckets:
+            _append(self._latency, "".join(_interval(number, second)).encode())
+
+
+def phase_at(phases: Sequence[PlannedPhase], second: int) -> str | None:
+    """Name of the phase that a second from t0 begins in; None outside of all."""
+    end = 0.0
+    for phase in phases:
+        end += phase.duration
+        if second < end:
+            return phase.name
+    return None
+
+
+def _region_line(region: str, second: _Second) -> dict[str, Any]:
+    mine = [tag for tag in second.counts if tag[0] == region]
+    ok, fail, unknown, conflict = sum((second.counts[tag] for tag in mine), np.zeros(4, np.int64)).tolist()
+    latencies = sum((second.buckets[tag] for tag in mine), np.zeros(histogram.LENGTH, np.int64))
+    return {
+        "rate": ok + fail + unknown,
+        "ok": ok,
+        "fail": fail,
+        "unknown": unknown,
+        "conflict": conflict,
+        "p50_ms": _ms(histogram.percentile_ns(latencies, 0.5)),
+        "p99_ms": _ms(histogram.percentile_ns(latencies, 0.99)),
+    }
+
+
+def _interval(number: int, second: _Second) -> Iterable[str]:
+    for (region, kind), counts in sorted(second.buckets.items()):
+        encoded = histogram.to_hdr(counts)
+        most_ms = encoded.get_max_value() / 1e6
+        yield f"Tag={region}/{kind},{number:.3f},1.000,{most_ms:.3f},{encoded.encode().decode()}\n"
+
+
+def _ms(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else round(nanoseconds / 1e6, 3)
+
+
+def _append(path: Path, data: bytes) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(data)
+    except OSError:  # the view is a convenience; the record says for itself what it could not keep
+        return

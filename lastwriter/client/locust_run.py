@@ -1,0 +1,133 @@
+"""Ties lastwriter to Locust: options, messages and events, for the master, a worker, or one process that is both.
+
+Imported by every locustfile through :mod:`lastwriter.client.user`; does nothing where no user class is ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+import time
+from typing import Any, Final
+
+import gevent
+from locust import events
+from locust.runners import LocalRunner, MasterRunner, WorkerRunner
+
+from lastwriter.client import worker
+from lastwriter.client.coordinator import Coordinator
+from lastwriter.client.dispatch import PlanDispatcher
+from lastwriter.client.options import add_options
+from lastwriter.client.plan import LoadPlan
+from lastwriter.errors import UserError
+
+PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
+"""Environment variable with the process id of whoever supervises the run; when it is gone, Locust quits."""
+
+logger = logging.getLogger(__name__)
+
+_installed = False
+
+
+def install() -> None:
+    """Listen to Locust's events, once."""
+    global _installed
+    if not _installed:
+        _installed = True
+        events.init_command_line_parser.add_listener(add_options)
+        events.init.add_listener(_on_init)
+
+
+def _on_init(environment: Any, runner: Any, **_: Any) -> None:
+    """Locust knows its options and its role. Ours are the users that have a workload."""
+    from lastwriter.client.user import GlobalTableUser  # it imports this module
+
+    if not any(issubclass(user_class, GlobalTableUser) for user_class in environment.user_classes):
+        return
+    _follow_parent(runner)
+    if isinstance(runner, WorkerRunner):
+        _install_worker(environment, runner)
+        return
+    try:
+        coordinator = Coordinator(environment, environment.parsed_options)
+    except UserError as error:
+        logger.error(error)
+        if isinstance(runner, MasterRunner):
+            runner.quit()
+        sys.exit(2)
+    if isinstance(runner, LocalRunner):
+        _install_worker(environment, runner)
+    _install_coordinator(environment, runner, coordinator)
+
+
+def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator) -> None:
+    environment.dispatcher_class = functools.partial(PlanDispatcher, assigned=lambda: coordinator.assigned)
+    if coordinator.supervised:
+        environment.process_exit_code = 0  # failed operations are what a drill is for
+        environment.parsed_options.num_users = coordinator.user_total() or environment.parsed_options.num_users
+        environment.parsed_options.spawn_rate = 100  # all at once, in fact; above it Locust warns
+    for kind in ("lastwriter-hello", "lastwriter-delta", "lastwriter-done", "lastwriter-failed"):
+        runner.register_message(kind, _listener(coordinator, kind, runner))
+    environment.events.test_start.add_listener(lambda **_: coordinator.begin())
+    environment.events.spawning_complete.add_listener(lambda **_: coordinator.all_users_are_there())
+    environment.events.test_stopping.add_listener(lambda **_: coordinator.finish())
+    environment.events.test_stop.add_listener(lambda **_: coordinator.conclude())
+    environment.events.quit.add_listener(lambda **_: coordinator.close())
+
+
+def _listener(coordinator: Coordinator, kind: str, runner: Any) -> Any:
+    def listen(environment: Any, msg: Any) -> None:
+        sender = runner.client_id if isinstance(runner, LocalRunner) else msg.node_id
+        coordinator.on_message(kind, sender, msg.data)
+
+    return listen
+
+
+def _install_worker(environment: Any, runner: Any) -> None:
+    def on_plan(environment: Any, msg: Any, **_: Any) -> None:
+        plan, number = LoadPlan.model_validate_json(msg.data["plan"]), msg.data["worker"]
+        finish()  # a run before this one, if its end was missed
+        try:
+            run = worker.WorkerRun(plan, number, environment, runner.send_message)
+        except (OSError, UserError) as error:
+            worker.set_current(None)
+            reason = f"worker {number} cannot record to {plan.run_directory}: {error}"
+            runner.send_message("lastwriter-failed", {"worker": number, "reason": reason})
+            return
+        worker.set_current(run)
+        runner.send_message("lastwriter-hello", run.hello())
+
+    def on_start(environment: Any, msg: Any, **_: Any) -> None:
+        run = worker.current()
+        if run is not None:
+            run.start(msg.data["t0_ns"])
+
+    def finish(**_: Any) -> None:
+        run = worker.current()
+        if run is not None:
+            run.finish()
+
+    runner.register_message("lastwriter-plan", on_plan)
+    runner.register_message("lastwriter-start", on_start)
+    # Users may take some seconds to end; meanwhile the worker goes on listening and sending.
+    runner.register_message("lastwriter-finish", lambda environment, msg, **_: gevent.spawn(finish))
+    environment.events.test_stopping.add_listener(finish)
+    # Before Locust's own listener (the last one added is called first) tells the master that this worker has quit.
+    environment.events.quitting.add_listener(finish)
+
+
+def _follow_parent(runner: Any) -> None:
+    parent = os.environ.get(PARENT_VARIABLE, "")
+    if not parent.isdigit() or os.getppid() != int(parent):
+        # Forked by Locust (--processes): its parent is the master, which follows its own.
+        return
+
+    def follow() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(0.5)
+        logger.error("whoever supervised this run is gone; ending")
+        runner.quit()
+
+    gevent.spawn(follow)

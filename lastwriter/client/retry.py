@@ -1,0 +1,104 @@
+"""What the application does after a failure: the attempts of one intent, every one of them recorded.
+
+::
+
+    for attempt in self.attempts():
+        self.table.add(key, 1, attempt)
+
+``none``: one attempt. ``eager``: again at once until the load's deadline has passed since the first (this makes the
+storm that it is known for). ``jittered``: at most ``attempts``, each after a pause drawn from 0 to a limit that
+doubles.
+
+Only what certainly had no effect is tried again: a conflict, a throttle, a connection that never was, a read without an
+answer. After an unknown outcome the write may stand, and a blind second ADD would count twice.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final
+
+import gevent
+
+from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
+from lastwriter.client.plan import Load
+from verifier.history.schema import Outcome
+
+if TYPE_CHECKING:
+    from lastwriter.client.table import Answer
+
+FIRST_PAUSE_S: Final = 0.05
+"""Most that ``jittered`` waits before the second attempt."""
+
+LONGEST_PAUSE_S: Final = 2.0
+
+RETRYABLE: Final = THROTTLED | {"ReplicatedWriteConflictException", "TransactionConflictException"}
+"""Refusals that another attempt may not meet."""
+
+CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+
+
+class Attempts:
+    """The attempts of one intent, and the one that is being made: hand it to the table with the request."""
+
+    __slots__ = ("_also", "_load", "_random", "_round", "_since_ns", "_sleep", "answer", "intent", "sent")
+
+    def __init__(
+        self,
+        load: Load,
+        rng: random.Random,
+        also: Collection[str] = (),
+        sleep: Callable[[float], object] = gevent.sleep,
+    ) -> None:
+        """``also``: errors to try again after besides :data:`RETRYABLE`, such as a condition that is read again."""
+        self._load, self._random, self._also, self._sleep = load, rng, also, sleep
+        self._round = 0
+        self._since_ns = 0
+        self.intent = 0
+        """Operation id of the first attempt; 0: nothing sent yet."""
+        self.sent = 0
+        self.answer: Answer | None = None
+        """What the latest attempt came to; None: the round ended without sending one (a read before it failed)."""
+
+    def __iter__(self) -> Attempts:
+        return self
+
+    def __next__(self) -> Attempts:
+        if self._round:
+            if not self._again():
+                raise StopIteration
+            self.answer = None
+        elif self._load.retry == "eager":
+            self._since_ns = time.monotonic_ns()
+        self._round += 1
+        return self
+
+    def sending(self, op: int) -> tuple[int, int]:
+        """The table is about to send ``op``: its intent and the number of the attempt."""
+        if not self.sent:
+            self.intent = op
+        self.sent += 1
+        return self.intent, self.sent
+
+    def _again(self) -> bool:
+        load = self._load
+        if load.retry == "none" or not (self.answer is None or retryable(self.answer, self._also)):
+            return False
+        if load.retry == "eager":
+            self._sleep(0)
+            return time.monotonic_ns() - self._since_ns < load.deadline * 1e9
+        if self._round >= load.attempts:
+            return False
+        limit_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._round - 1, 16))
+        self._sleep(self._random.random() * limit_s)
+        return True
+
+
+def retryable(answer: Answer, also: Collection[str] = ()) -> bool:
+    """Whether the attempt certainly did nothing, and another may fare better."""
+    if answer.outcome is not Outcome.FAIL or answer.error == CREDENTIALS_ERROR:
+        return False
+    error = answer.error
+    return error in RETRYABLE or error in also or error not in REFUSED

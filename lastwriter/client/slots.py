@@ -1,0 +1,94 @@
+"""Which processes a plan asks for, in which Region each lives, and which worker runs it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lastwriter.client.plan import Load, LoadPlan
+
+MOST_PATIENT_S = 0.2
+"""A process is assumed to need this long for an intent when the number of processes is left to us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of one process in the plan."""
+
+    load_index: int
+    load: Load
+    process: int
+    """p: position among the load's processes."""
+    processes: int | None
+    """P: how many share the load; None: as many as somebody starts."""
+    region: str
+    seed: str
+    """Seeds everything that this process draws."""
+
+
+def plan_slots(plan: LoadPlan) -> list[Slot]:
+    """Every process of a plan whose number is fixed, in an order that all workers agree on."""
+    return [
+        Slot(index, load, process, count, region, _seed(plan, index, process))
+        for index, load in enumerate(plan.loads)
+        if not is_elastic(plan, load)
+        for count in [process_count(load, list(plan.endpoints))]
+        for process, region in zip(range(count), region_cycle(shares_of(load, list(plan.endpoints))), strict=False)
+    ]
+
+
+def worker_slots(plan: LoadPlan, worker: int, workers: int) -> dict[int, Iterator[Slot]]:
+    """What worker i of N runs, by position of the load: every N-th slot; endless ones where Locust counts users."""
+    mine: dict[int, list[Slot]] = {index: [] for index in range(len(plan.loads))}
+    for slot in plan_slots(plan)[worker::workers]:
+        mine[slot.load_index].append(slot)
+    return {
+        index: _endless(plan, index, worker, workers) if is_elastic(plan, load) else iter(mine[index])
+        for index, load in enumerate(plan.loads)
+    }
+
+
+def is_elastic(plan: LoadPlan, load: Load) -> bool:
+    """Whether somebody at Locust's UI or command line decides how many processes there are."""
+    return not plan.phases and load.rate is None and load.users is None
+
+
+def process_count(load: Load, regions: Sequence[str]) -> int:
+    """How many processes a load has. At least one for every Region that has a share of it."""
+    if load.users is not None:
+        return load.users
+    if load.processes is not None:
+        return load.processes
+    shares = shares_of(load, regions)
+    fewest = max(len(shares), *(math.ceil(round(sum(shares.values()) / share, 6)) for share in shares.values()))
+    return fewest if load.rate is None else max(fewest, math.ceil(load.rate * MOST_PATIENT_S))
+
+
+def shares_of(load: Load, regions: Sequence[str]) -> dict[str, float]:
+    """Share of the processes by Region, none of them zero."""
+    shares = load.regions or dict.fromkeys(regions, 1.0)
+    return {region: share for region, share in shares.items() if share > 0}
+
+
+def region_cycle(shares: Mapping[str, float]) -> Iterator[str]:
+    """Regions for process 0, 1, 2 …: after any number of them each Region is within one of its share."""
+    total = sum(shares.values())
+    credit = dict.fromkeys(shares, 0.0)
+    while True:
+        for region, share in shares.items():
+            credit[region] += share / total
+        richest = max(credit, key=lambda region: round(credit[region], 9))
+        credit[richest] -= 1.0
+        yield richest
+
+
+def _endless(plan: LoadPlan, load_index: int, worker: int, workers: int) -> Iterator[Slot]:
+    load = plan.loads[load_index]
+    for process, region in enumerate(region_cycle(shares_of(load, list(plan.endpoints)))):
+        if process % workers == worker:
+            yield Slot(load_index, load, process, None, region, _seed(plan, load_index, process))
+
+
+def _seed(plan: LoadPlan, load_index: int, process: int) -> str:
+    return f"{plan.seed}/{load_index}/{process}"

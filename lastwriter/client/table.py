@@ -1,0 +1,437 @@
+"""The table as a user in one Region sees it: each call is one attempt, marked, sent and recorded.
+
+Items are ``pk`` (string), ``v`` (the domain value), ``_w`` (operation id of the attempt that wrote them), ``_p``
+(the ``_w`` before that) and ``pad``. Every write sets the marks and asks for the new item back, so that its row
+says what it replaced.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final
+
+from gevent import GreenletExit
+
+from lastwriter.client.keys import Key
+from lastwriter.client.protocol import DynamoClient, Reply
+from lastwriter.client.recorder import Recorder
+from lastwriter.client.retry import CONDITION_FAILED, Attempts
+from verifier.history.columns import NO_CODE, NULL
+from verifier.history.schema import (
+    ABSENT,
+    KEY_ATTRIBUTE,
+    PREVIOUS_ATTRIBUTE,
+    READS,
+    VALUE_ATTRIBUTE,
+    WRITER_ATTRIBUTE,
+    Kind,
+    Outcome,
+)
+
+IN_FLIGHT: Final = "InFlight"
+"""Error of an attempt that the worker did not wait for."""
+
+PAD_ATTRIBUTE: Final = "pad"
+
+_MARK: Final = "SET #p = if_not_exists(#w, :none), #w = :op"
+_NAMES: Final = {"#p": PREVIOUS_ATTRIBUTE, "#w": WRITER_ATTRIBUTE}
+_NAMES_W: Final = {"#w": WRITER_ATTRIBUTE}
+_NONE: Final = {"N": str(ABSENT)}
+_UNSAID: Final = (NULL, NULL, NULL)
+_NOTHING: Final = (NULL, ABSENT, NULL)
+_OWN_BYTES: Final = 80
+"""What keys, marks and value of an item take themselves, about: `pad` makes up the rest of `item_bytes`."""
+
+_RECORDED_CALLS: Final = {
+    "GetItem": Kind.READ, "PutItem": Kind.WRITE, "UpdateItem": Kind.WRITE, "DeleteItem": Kind.DELETE,
+}  # fmt: skip
+
+monotonic_ns = time.monotonic_ns
+
+
+class Answer:
+    """What one attempt came to."""
+
+    __slots__ = ("error", "op", "outcome", "previous", "reply", "value", "writer")
+
+    def __init__(
+        self,
+        op: int,
+        outcome: Outcome,
+        error: str | None,
+        value: int | None,
+        writer: int | None,
+        previous: int | None,
+        reply: Reply | None,
+    ) -> None:
+        self.op, self.outcome, self.error, self.reply = op, outcome, error, reply
+        self.value = value
+        """Domain value that came back; None: no item, or none returned."""
+        self.writer = writer
+        """``_w`` of the item that came back; ABSENT: there is no item; None: nothing was said about it."""
+        self.previous = previous
+
+    @property
+    def ok(self) -> bool:
+        """It took effect and was answered."""
+        return self.outcome is Outcome.OK
+
+    def __repr__(self) -> str:
+        what = f"value={self.value} writer={self.writer}" if self.ok else f"error={self.error}"
+        return f"<Answer {self.outcome.name.lower()} {what}>"
+
+
+class KeyCodes:
+    """Recorder codes of keys, with class and owner; one of a load, shared by its users."""
+
+    def __init__(self, recorder: Recorder, keys: Iterable[Key]) -> None:
+        self._recorder = recorder
+        self._codes = {
+            key.name: (
+                recorder.key.of(key.name), recorder.key_class.of(key.key_class),
+                recorder.home_region.of(key.home_region),
+            )
+            for key in keys
+        }  # fmt: skip
+
+    def of(self, name: str) -> tuple[int, int, int]:
+        """Codes of key, class and home Region."""
+        found = self._codes.get(name)
+        if found is None:
+            found = self._codes[name] = (self._recorder.key.of(name), NO_CODE, NO_CODE)
+        return found
+
+
+class _Flight:
+    """One attempt under way."""
+
+    __slots__ = ("attempt", "begun_ns", "codes", "expect", "intent", "kind", "op", "scheduled_ns", "value")
+
+    def __init__(
+        self,
+        op: int,
+        intent: int,
+        attempt: int,
+        kind: int,
+        codes: tuple[int, int, int],
+        value: int,
+        expect: int,
+        scheduled_ns: int,
+        begun_ns: int,
+    ) -> None:
+        self.op, self.intent, self.attempt, self.kind, self.codes = op, intent, attempt, kind, codes
+        self.value, self.expect, self.scheduled_ns, self.begun_ns = value, expect, scheduled_ns, begun_ns
+
+
+class Table:
+    """One user's view of the table: one Region, one attempt at a time.
+
+    ``key`` is a :class:`~lastwriter.client.keys.Key` or its name. ``attempt`` comes from ``for attempt in
+    self.attempts()``; without it a call is an intent of its own.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        client: DynamoClient,
+        table: str,
+        region: str,
+        workload: str,
+        processes: Iterator[int],
+        keys: KeyCodes,
+        item_bytes: int = 0,
+    ) -> None:
+        self.name, self.region = table, region
+        self.scheduled_ns = 0
+        """When the next attempt should have been sent; 0: when it is."""
+        self._recorder, self._client, self._keys = recorder, client, keys
+        self._processes = processes
+        self.process = next(processes)
+        self._region_code = recorder.region.of(region)
+        self._workload_code = recorder.workload.of(workload)
+        self._kinds = {kind: recorder.kind.of(kind) for kind in Kind}
+        self._reads = {self._kinds[kind] for kind in READS}
+        self._pad = {"S": "x" * (item_bytes - _OWN_BYTES)} if item_bytes > _OWN_BYTES else None
+        self._flight: _Flight | None = None
+        recorder.join(self)
+
+    def get(self, key: Key | str, *, strong: bool = True, attempt: Attempts | None = None) -> Answer:
+        """Read the item."""
+        kind = Kind.READ if strong else Kind.READ_EVENTUAL
+        name = _name(key)
+        body = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": name}}, "ConsistentRead": strong}
+        return self._send(self._recorder.next_op(), kind, "GetItem", body, name, NULL, NULL, attempt)
+
+    def put(self, key: Key | str, value: int | None = None, attempt: Attempts | None = None) -> Answer:
+        """Write the value whatever is there; without one, a value that nobody else writes."""
+        op = self._recorder.next_op()
+        return self._set(op, Kind.WRITE, key, op if value is None else value, None, NULL, attempt)
+
+    def add(self, key: Key | str, delta: int = 1, attempt: Attempts | None = None) -> Answer:
+        """Add to the value; the answer carries the new one."""
+        op = self._recorder.next_op()
+        name = _name(key)
+        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(delta)}}
+        expression = _MARK
+        if self._pad is not None:
+            values[":pad"] = self._pad
+            expression += f", {PAD_ATTRIBUTE} = :pad"
+        body = {
+            "TableName": self.name,
+            "Key": {KEY_ATTRIBUTE: {"S": name}},
+            "UpdateExpression": f"{expression} ADD {VALUE_ATTRIBUTE} :v",
+            "ExpressionAttributeNames": _NAMES,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_NEW",
+        }
+        return self._send(op, Kind.ADD, "UpdateItem", body, name, delta, NULL, attempt)
+
+    def cas(self, key: Key | str, value: int, expect: int | None, attempt: Attempts | None = None) -> Answer:
+        """Write the value if the item's writer is still ``expect`` (ABSENT: if there is still no item)."""
+        if expect is None:
+            raise ValueError(f"{key}: cas needs the writer that was read; the item has none, or the read failed")
+        condition = f"attribute_not_exists({KEY_ATTRIBUTE})" if expect == ABSENT else "#w = :expect"
+        return self._set(self._recorder.next_op(), Kind.CAS, key, value, condition, expect, attempt)
+
+    def create(self, key: Key | str, value: int | None = None, attempt: Attempts | None = None) -> Answer:
+        """Write the item if there is none."""
+        op = self._recorder.next_op()
+        condition = f"attribute_not_exists({KEY_ATTRIBUTE})"
+        return self._set(op, Kind.CREATE, key, op if value is None else value, condition, ABSENT, attempt)
+
+    def delete(self, key: Key | str, *, expect: int | None = None, attempt: Attempts | None = None) -> Answer:
+        """Delete the item; with ``expect``, if its writer is still that one."""
+        name = _name(key)
+        body: dict[str, Any] = {
+            "TableName": self.name,
+            "Key": {KEY_ATTRIBUTE: {"S": name}},
+            "ReturnValues": "ALL_OLD",
+        }
+        if expect is not None:
+            body["ConditionExpression"] = "#w = :expect"
+            body["ExpressionAttributeNames"] = _NAMES_W
+            body["ExpressionAttributeValues"] = {":expect": {"N": str(expect)}}
+            body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        asked = NULL if expect is None else expect
+        return self._send(self._recorder.next_op(), Kind.DELETE, "DeleteItem", body, name, NULL, asked, attempt)
+
+    def call(self, operation: str, body: dict[str, Any], *, kind: Kind | None = None, key: str | None = None) -> Answer:
+        """Any other call on one item, as it stands: recorded, but with no mark unless ``body`` sets one.
+
+        ``kind`` and ``key`` are taken from the call where they are not given. Calls on several items are not one
+        operation: use :meth:`record` for what they mean to the application.
+        """
+        if operation not in _RECORDED_CALLS:
+            raise ValueError(
+                f"{operation} is not a call on one item: record what it means with `with self.record(kind, key) as r:`"
+            )
+        if kind is None:
+            eventual = operation == "GetItem" and not body.get("ConsistentRead", False)
+            kind = Kind.READ_EVENTUAL if eventual else _RECORDED_CALLS[operation]
+        if key is None:
+            primary = body.get("Key") or body.get("Item") or {}
+            key = str(next(iter(primary.get(KEY_ATTRIBUTE, {}).values()), ""))
+        body = {"TableName": self.name, **body}
+        return self._send(self._recorder.next_op(), kind, operation, body, key, NULL, NULL, None)
+
+    def record(self, kind: Kind | str, key: Key | str, value: int | None = None) -> Recording:
+        """See :meth:`lastwriter.client.user.GlobalTableUser.record`."""
+        name = _name(key)
+        return Recording(self, Kind(kind), name, NULL if value is None else value)
+
+    def close(self) -> None:
+        """The user ends: whatever it has in flight is recorded as unknown."""
+        self._recorder.leave(self)
+
+    def in_flight_since_ns(self) -> int | None:
+        """For the recorder."""
+        return self._flight.begun_ns if self._flight is not None else None
+
+    def abandon(self, error: str = IN_FLIGHT) -> None:
+        """For the recorder: nobody waits any more for what is in flight; a write may take effect at any time."""
+        flight = self._flight
+        if flight is not None:
+            outcome = Outcome.FAIL if flight.kind in self._reads else Outcome.UNKNOWN
+            self._write_row(flight, NULL, NULL, NULL, outcome, error, flight.begun_ns, monotonic_ns())
+
+    def _set(
+        self,
+        op: int,
+        kind: Kind,
+        key: Key | str,
+        value: int,
+        condition: str | None,
+        expect: int,
+        attempt: Attempts | None,
+    ) -> Answer:
+        name = _name(key)
+        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
+        expression = f"{_MARK}, {VALUE_ATTRIBUTE} = :v"
+        if self._pad is not None:
+            values[":pad"] = self._pad
+            expression += f", {PAD_ATTRIBUTE} = :pad"
+        body: dict[str, Any] = {
+            "TableName": self.name,
+            "Key": {KEY_ATTRIBUTE: {"S": name}},
+            "UpdateExpression": expression,
+            "ExpressionAttributeNames": _NAMES,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_NEW",
+        }
+        if condition is not None:
+            body["ConditionExpression"] = condition
+            body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+            if ":expect" in condition:
+                values[":expect"] = {"N": str(expect)}
+        return self._send(op, kind, "UpdateItem", body, name, value, expect, attempt)
+
+    def _send(
+        self,
+        op: int,
+        kind: Kind,
+        operation: str,
+        body: dict[str, Any],
+        name: str,
+        value: int,
+        expect: int,
+        attempt: Attempts | None,
+    ) -> Answer:
+        flight = self._begin(op, kind, name, value, expect, attempt)
+        try:
+            reply = self._client.request(operation, body)
+        except BaseException as raised:
+            self.abandon(IN_FLIGHT if isinstance(raised, GreenletExit) else type(raised).__name__)
+            raise
+        error = reply.error
+        result, writer, previous = _observed(operation, body, reply)
+        self._write_row(flight, result, writer, previous, reply.outcome, error, reply.start_ns, reply.end_ns)
+        answer = Answer(
+            op,
+            reply.outcome,
+            error,
+            None if result == NULL else result,
+            None if writer == NULL else writer,
+            None if previous == NULL else previous,
+            reply,
+        )
+        if attempt is not None:
+            attempt.answer = answer
+        return answer
+
+    def _begin(
+        self, op: int, kind: Kind, name: str, value: int, expect: int, attempt: Attempts | None = None
+    ) -> _Flight:
+        begun_ns = monotonic_ns()
+        scheduled_ns = self.scheduled_ns or begun_ns
+        self.scheduled_ns = 0
+        intent, number = (op, 1) if attempt is None else attempt.sending(op)
+        flight = _Flight(
+            op, intent, number, self._kinds[kind], self._keys.of(name), value, expect, scheduled_ns, begun_ns
+        )
+        self._flight = flight
+        return flight
+
+    def _write_row(
+        self,
+        flight: _Flight,
+        result: int,
+        saw: int,
+        prev: int,
+        outcome: Outcome,
+        error: str | None,
+        start_ns: int,
+        end_ns: int,
+    ) -> None:
+        self._flight = None
+        key, key_class, home_region = flight.codes
+        self._recorder.add(
+            flight.op, flight.intent, flight.attempt, NULL, self.process, self._region_code, home_region,
+            self._workload_code, flight.kind, key_class, key, NO_CODE, flight.value, flight.expect, result, saw,
+            prev, outcome, NO_CODE if error is None else self._recorder.error.of(error), flight.scheduled_ns,
+            start_ns, end_ns,
+        )  # fmt: skip
+        if outcome is Outcome.UNKNOWN:
+            # What is in flight still may take effect while the user does something else: another process from here on.
+            self.process = next(self._processes)
+
+
+class Recording:
+    """One operation that something other than the table carries out; say how it ended with ok, fail or unknown.
+
+    Leaving the block without a word, or by an exception, is ``unknown`` for an update and ``fail`` for a read.
+    """
+
+    def __init__(self, table: Table, kind: Kind, key: str, value: int) -> None:
+        self.op = table._recorder.next_op()
+        self._table, self._kind, self._key, self._value = table, kind, key, value
+        self._outcome: Outcome | None = None
+        self._error: str | None = None
+        self._result = self._saw = self._prev = NULL
+
+    def ok(self, result: int | None = None, *, writer: int | None = None, previous: int | None = None) -> None:
+        """It took effect and was answered, with this domain value and these marks where there are any."""
+        self._outcome, self._error = Outcome.OK, None
+        self._result, self._saw, self._prev = (NULL if item is None else item for item in (result, writer, previous))
+
+    def fail(self, error: str = "Failed") -> None:
+        """It certainly did not take effect."""
+        self._outcome, self._error = Outcome.FAIL, error
+
+    def unknown(self, error: str = "Unknown") -> None:
+        """It may have taken effect, now or later."""
+        self._outcome, self._error = Outcome.UNKNOWN, error
+
+    def __enter__(self) -> Recording:
+        self._flight = self._table._begin(self.op, self._kind, self._key, self._value, NULL)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        end_ns = monotonic_ns()
+        if self._outcome is None:
+            self.unknown("NotSaid" if kind is None else IN_FLIGHT if issubclass(kind, GreenletExit) else kind.__name__)
+        if self._outcome is Outcome.UNKNOWN and self._kind in READS:
+            self._outcome = Outcome.FAIL
+        flight, outcome = self._flight, self._outcome or Outcome.UNKNOWN
+        self._table._write_row(
+            flight, self._result, self._saw, self._prev, outcome, self._error, flight.begun_ns, end_ns
+        )
+
+
+def _observed(operation: str, body: dict[str, Any], reply: Reply) -> tuple[int, int, int]:
+    """Value, writer and the writer before, of the item that a reply shows."""
+    if reply.outcome is Outcome.OK:
+        if operation == "GetItem":
+            item = reply.body.get("Item")
+            return _marks(item) if item else _NOTHING if item is None else _UNSAID
+        returned, item = body.get("ReturnValues"), reply.body.get("Attributes")
+        if returned == "ALL_NEW":
+            return _marks(item) if item else _UNSAID
+        if returned == "ALL_OLD":
+            # It shows the state that the call ended, not the one that it left.
+            return NULL, NULL, (_marks(item)[1] if item else ABSENT)
+    elif reply.error == CONDITION_FAILED and body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
+        item = reply.body.get("Item")
+        return _marks(item) if item else _NOTHING
+    return _UNSAID
+
+
+def _marks(item: dict[str, Any]) -> tuple[int, int, int]:
+    try:
+        return int(item[VALUE_ATTRIBUTE]["N"]), int(item[WRITER_ATTRIBUTE]["N"]), int(item[PREVIOUS_ATTRIBUTE]["N"])
+    except (KeyError, ValueError):  # not one of our own items
+        return _number(item, VALUE_ATTRIBUTE), _number(item, WRITER_ATTRIBUTE), _number(item, PREVIOUS_ATTRIBUTE)
+
+
+def _number(item: dict[str, Any], attribute: str) -> int:
+    try:
+        return int(item[attribute]["N"])
+    except (KeyError, ValueError):
+        return NULL
+
+
+def _name(key: Key | str) -> str:
+    return key if isinstance(key, str) else key.name

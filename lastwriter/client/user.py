@@ -1,0 +1,247 @@
+"""The Locust user that workloads subclass: one process in one Region, with a recorded table and a schedule.
+
+::
+
+    from locust import task
+    from lastwriter.client.user import GlobalTableUser
+
+    class Likes(GlobalTableUser):
+        @task
+        def like(self):
+            self.table.add(self.keys.mine())
+
+Put it into ``likes.py`` and run ``locust -f likes.py --emulator``: what the users did is recorded, and can be
+verified, like the workloads that come with lastwriter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import traceback
+from collections.abc import Callable, Collection
+from typing import Any, ClassVar, cast
+
+import gevent
+from gevent import GreenletExit
+from locust import User
+from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImmediately, StopTest, StopUser
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, DefaultTaskSet
+
+from lastwriter.client import locust_run, worker
+from lastwriter.client.keys import Key, KeyChooser
+from lastwriter.client.plan import Load
+from lastwriter.client.retry import Attempts
+from lastwriter.client.schedule import Arrivals, arrivals_of
+from lastwriter.client.table import Recording, Table
+from lastwriter.errors import RunAborted
+from verifier.history.schema import Kind
+
+locust_run.install()
+
+logger = logging.getLogger(__name__)
+monotonic_ns = worker.monotonic_ns
+
+
+class GlobalTableUser(User):
+    """One process of a load. Tasks are intents; each is one arrival of the schedule.
+
+    With a rate (open loop) an intent is sent when it is due, however slow the ones before it were; without one the user
+    goes on as soon as it has its answer, after ``wait_time``.
+    """
+
+    abstract = True
+
+    workload: ClassVar[str] = ""
+    """Name in the record; default: the file's."""
+
+    region: str
+    """Region that this user lives in."""
+    table: Table
+    """The table as seen from there."""
+    keys: KeyChooser
+    """Draws keys: ``anything()``, or ``mine()`` where the pattern gives keys an owner."""
+    load: Load
+    """What the plan says about this load: pattern, retries, …"""
+    random: random.Random
+    """This process's own, seeded by the run's seed."""
+
+    def __init__(self, environment: Any) -> None:
+        super().__init__(environment)
+        self._worker = worker.current()
+        self._arrivals: Arrivals | None = None
+        self._left: int | None = None
+        self._asleep = False
+        self.on_a_slot = self._worker is not None and self._take_slot(self._worker)
+
+    def attempts(self, also: Collection[str] = ()) -> Attempts:
+        """The attempts of one intent as the load's retry policy has them: ``for attempt in self.attempts(): …``."""
+        return Attempts(self.load, self.random, also)
+
+    def record(self, kind: Kind | str, key: Key | str, value: int | None = None) -> Recording:
+        """Record any other call as an operation, an HTTP request to one's own service, say::
+
+        with self.record("add", key, 1) as r:
+            reply = self.http.post(...)
+            r.ok(reply.json()["count"]) if reply.ok else r.unknown(str(reply.status_code))
+        """
+        return self.table.record(kind, key, value)
+
+    def wait_time(self) -> float:
+        """Closed loop: seconds between intents. The load's ``think`` unless a subclass sets Locust's ``wait_time``."""
+        return self.load.think
+
+    def run(self) -> None:  # type: ignore[misc]  # Locust calls it final; the schedule needs a loop of its own
+        """Locust's ``User.run`` around a loop that follows the schedule."""
+        if not self.on_a_slot or self._worker is None:
+            return
+        self._state = LOCUST_STATE_WAITING
+        self._taskset_instance = _ScheduledTasks(self)
+        try:
+            self._worker.wait_for_start()
+            self._state = LOCUST_STATE_RUNNING
+            try:
+                self.on_start()
+            except Exception as raised:
+                if not isinstance(raised, (StopUser, StopTest)):
+                    logger.error("%s\n%s", raised, traceback.format_exc())
+                    self.environment.events.user_error.fire(
+                        user_instance=self, exception=raised, tb=raised.__traceback__
+                    )
+                raise
+            self._taskset_instance.run()
+        except (GreenletExit, StopUser, StopTest):
+            self.on_stop()  # type: ignore[no-untyped-call]
+        finally:
+            self.table.close()
+            self._worker.forget(self)
+
+    def offered_by(self, at_ns: int) -> int:
+        """Intents due by ``at_ns`` of the worker's clock; a closed loop offers what it sends."""
+        if self._arrivals is None or self._worker is None:
+            return 0
+        return self._arrivals.offered_by(at_ns - self._worker.t0_ns)
+
+    def _take_slot(self, run: worker.WorkerRun) -> bool:
+        slot = run.take_slot(type(self))
+        if slot is None:
+            return False
+        load = slot.load
+        self.load, self.region = load, slot.region
+        self.random = random.Random(slot.seed)
+        keys = run.keys(slot.load_index)
+        self.keys = KeyChooser(keys, load.keys, slot.region, self.random)
+        self.table = run.table(slot)
+        self._left = load.intents
+        if load.rate is not None:
+            # Its own generator: what a task draws must not move the arrivals.
+            rng = random.Random(f"{slot.seed}/arrivals")
+            processes = slot.processes or 1
+            self._arrivals = arrivals_of(
+                load.rate, load.arrival, run.plan.phases, slot.process, processes, rng, load.intents
+            )
+        self._choose = _chooser(self, load)
+        run.remember(self)
+        return True
+
+    def _next_intent(self) -> Callable[..., object]:
+        """Wait until the next intent is due and say which task it is; StopUser at the end."""
+        run = self._worker
+        assert run is not None
+        if self._arrivals is None:
+            if self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    raise StopUser()
+            if run.ends_ns is not None and monotonic_ns() >= run.ends_ns:
+                raise StopUser()
+            run.sent += 1
+            return self._choose()
+        due_ns = self._arrivals.take()
+        if due_ns is None:
+            raise StopUser()
+        due_ns += run.t0_ns
+        now_ns = monotonic_ns()
+        if now_ns < due_ns:
+            self._sleep_until(due_ns)
+            now_ns = monotonic_ns()
+            run.truth.woken(now_ns - due_ns)
+        elif run.ends_ns is not None and now_ns >= run.ends_ns:
+            raise StopUser()  # what is left of the schedule was offered, and never sent
+        if now_ns - due_ns > worker.LATE_NS:
+            run.late += 1
+        run.sent += 1
+        self.table.scheduled_ns = due_ns
+        return self._choose()
+
+    def _think(self) -> None:
+        """Closed loop: the pause after an intent."""
+        if self._arrivals is None:
+            self._rest(self.wait_time())
+
+    def _sleep_until(self, due_ns: int) -> None:
+        while (left_ns := due_ns - monotonic_ns()) > 0:
+            self._rest(left_ns / 1e9)
+
+    def _rest(self, seconds: float) -> None:
+        if self._state == LOCUST_STATE_STOPPING:
+            raise StopUser()
+        self._state = LOCUST_STATE_WAITING
+        gevent.sleep(seconds)
+        if self._state == LOCUST_STATE_STOPPING:
+            raise StopUser()
+        self._state = LOCUST_STATE_RUNNING
+
+
+class _ScheduledTasks(DefaultTaskSet):
+    """Locust's task loop with the order turned round: first wait until the intent is due, then do it."""
+
+    def run(self) -> None:  # type: ignore[misc]  # as above
+        user = cast(GlobalTableUser, self.user)
+        while True:
+            try:
+                if user._state == LOCUST_STATE_STOPPING:
+                    raise StopUser()
+                task = user._next_intent()
+                try:
+                    self.execute_task(task)  # type: ignore[no-untyped-call]
+                except RescheduleTaskImmediately:
+                    continue
+                except (RescheduleTask, InterruptTaskSet):
+                    pass
+                user._think()
+            except (StopUser, StopTest, GreenletExit):
+                raise
+            except RunAborted as full:
+                raise StopUser() from full
+            except Exception as raised:
+                user.environment.events.user_error.fire(user_instance=user, exception=raised, tb=raised.__traceback__)
+                if not user.environment.catch_exceptions:
+                    raise
+                logger.error("%s\n%s", raised, traceback.format_exc())
+                user._rest(max(user.wait_time(), 0.1))  # a task that always fails must not spin
+
+
+def _chooser(user: GlobalTableUser, load: Load) -> Callable[[], Callable[..., object]]:
+    """Draws the next task: by the load's mix, else by Locust's weights."""
+    tasks = cast(list[Callable[..., object]], list(user.tasks))
+    if load.mix:
+        by_name = {task.__name__: task for task in tasks}
+        names = [name for name, share in load.mix.items() if share > 0]
+        tasks = [by_name[name] for name in names]
+        sums = list(itertools.accumulate(load.mix[name] for name in names))
+        draw, total, last = user.random.random, sums[-1], len(tasks) - 1
+
+        def by_share() -> Callable[..., object]:
+            point = draw() * total
+            for index, reached in enumerate(sums):
+                if point < reached:
+                    return tasks[index]
+            return tasks[last]
+
+        return by_share if last else lambda: tasks[0]
+    if len(set(tasks)) == 1:
+        return lambda: tasks[0]
+    uniform, count = user.random.random, len(tasks)
+    return lambda: tasks[int(uniform() * count)]

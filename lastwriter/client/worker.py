@@ -1,0 +1,269 @@
+"""A Locust worker's part of one run: its recorder, its share of the processes, the start, the end, what it reports."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import gevent
+from gevent.event import Event
+from locust.user.task import LOCUST_STATE_STOPPING
+
+from lastwriter.client import credentials
+from lastwriter.client.clients import make_client
+from lastwriter.client.keys import Key, load_keys
+from lastwriter.client.plan import LoadPlan
+from lastwriter.client.protocol import DynamoClient
+from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
+from lastwriter.client.schedule import length_ns
+from lastwriter.client.slots import Slot, worker_slots
+from lastwriter.client.stats import WorkerStats, add_to_locust
+from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.truth import Truth
+from verifier.rundir import RunDirectory
+
+LATE_NS: Final = 10_000_000
+"""An intent sent later than this after it was due counts as late."""
+
+LAST_WORD_S: Final = 0.5
+"""How long users may take, beyond the deadline of an attempt, to end in order."""
+
+monotonic_ns = time.monotonic_ns
+
+_MOST_PROCESSES: Final = 1 << 31
+"""Process ids are 32 bits; every worker has its own part of them."""
+
+
+class LoadUser(Protocol):
+    """What the worker needs of a user."""
+
+    def offered_by(self, at_ns: int) -> int: ...
+
+
+class WorkerRun:
+    """One run on one worker, from the plan's arrival to the end mark."""
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        worker: int,
+        environment: Any,
+        send: Callable[[str, dict[str, Any]], None],
+        client_of: Callable[[LoadPlan, str, float], DynamoClient] | None = None,
+    ) -> None:
+        """``send(message type, data)`` goes to the master. OSError if the history cannot be written."""
+        self.plan, self.number = plan, worker
+        self.workers = plan.workers or 1
+        self.t0_ns = 0
+        self.ends_ns: int | None = None
+        self.sent = self.late = 0
+        self.closed = False
+        self._environment, self._send = environment, send
+        self._client_of = client_of or _client
+        self._clients: dict[tuple[str, float], DynamoClient] = {}
+        self._started = Event()
+        self._slots = worker_slots(plan, worker, self.workers)
+        self._keys: dict[int, list[Key]] = {}
+        self._key_codes: dict[int, KeyCodes] = {}
+        share = _MOST_PROCESSES // self.workers
+        self._processes = iter(range(worker * share, (worker + 1) * share))
+        self._users: dict[int, LoadUser] = {}
+        self._offered_by_gone = 0
+        self._told: tuple[int, int, int] = (0, 0, 0)
+        self._greenlets: list[gevent.Greenlet] = []
+        self.regions: set[str] = set()
+        history = RunDirectory(plan.run_directory).history
+        history.mkdir(parents=True, exist_ok=True)
+        self._history = history
+        self.stats = WorkerStats(0)
+        self.truth = Truth(_lag_file(history, worker), 0)
+        self.recorder = Recorder(history / f"worker-{worker}.arrow", worker, on_rows=self._on_rows)
+        if plan.t0_ns is not None:
+            self.start(plan.t0_ns)
+
+    def start(self, t0_ns: int) -> None:
+        """All users are there: begin at ``t0_ns``."""
+        if self._started.is_set() or self.closed:
+            return
+        length = length_ns(self.plan.phases)
+        self.t0_ns = t0_ns
+        self.ends_ns = None if length is None else t0_ns + length
+        self.stats = WorkerStats(t0_ns)
+        self.truth = Truth(_lag_file(self._history, self.number), t0_ns)
+        self._started.set()
+        self._greenlets = [gevent.spawn(self._report_for_ever), gevent.spawn_later(self._until_start(), self._probe)]
+
+    def wait_for_start(self) -> None:
+        """The barrier: users stay here until t0."""
+        self._started.wait()
+        while (left_ns := self.t0_ns - monotonic_ns()) > 0:
+            gevent.sleep(left_ns / 1e9)
+
+    def take_slot(self, user_class: type) -> Slot | None:
+        """The next process of the class's workload for this worker; None if the plan has no more."""
+        workload = workload_of(user_class)
+        for index, load in enumerate(self.plan.loads):
+            if load.workload == workload:
+                slot = next(self._slots[index], None)
+                if slot is not None:
+                    self.regions.add(slot.region)
+                    return slot
+        return None
+
+    def keys(self, load_index: int) -> list[Key]:
+        """Every key of a load."""
+        if load_index not in self._keys:
+            self._keys[load_index] = load_keys(self.plan, load_index)
+        return self._keys[load_index]
+
+    def table(self, slot: Slot) -> Table:
+        """The table for one user; clients are shared by the users of a Region."""
+        codes = self._key_codes.get(slot.load_index)
+        if codes is None:
+            codes = self._key_codes[slot.load_index] = KeyCodes(self.recorder, self.keys(slot.load_index))
+        place = (slot.region, slot.load.deadline)
+        if place not in self._clients:
+            self._clients[place] = self._client_of(self.plan, *place)
+        return Table(
+            self.recorder,
+            self._clients[place],
+            self.plan.table,
+            slot.region,
+            slot.load.workload,
+            self._processes,
+            codes,
+            slot.load.item_bytes,
+        )
+
+    def remember(self, user: LoadUser) -> None:
+        """A user that takes part."""
+        self._users[id(user)] = user
+
+    def forget(self, user: LoadUser) -> None:
+        """It has ended."""
+        if self._users.pop(id(user), None) is not None:
+            self._offered_by_gone += user.offered_by(self._now_or_end())
+
+    def finish(self, grace_s: float | None = None) -> None:
+        """Let every user end what it is doing, record the rest as unknown, write the end mark, tell the master. Once.
+
+        Users that still wait for an answer after ``grace_s`` (default: a little more than the longest deadline) are
+        killed.
+        """
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            self._end_users(self._longest_deadline_s() + LAST_WORD_S if grace_s is None else grace_s)
+        finally:
+            gevent.killall(self._greenlets)
+            self.recorder.close()
+            self.truth.close()
+            self._report()
+            for client in self._clients.values():
+                client.close()
+            self._send(
+                "lastwriter-done",
+                {"worker": self.number, "rows": self.recorder.rows_written, "failure": self.recorder.failure},
+            )
+
+    def hello(self) -> dict[str, Any]:
+        """Who this worker is, for the master."""
+        return {"worker": self.number, "host": socket.gethostname(), "pid": os.getpid()}
+
+    def _end_users(self, grace_s: float) -> None:
+        group = self._environment.runner.user_greenlets
+        me = gevent.getcurrent()
+        for greenlet in list(group):
+            user = greenlet.args[0] if greenlet.args else None
+            if user is not None and greenlet is not me and user._state != LOCUST_STATE_STOPPING:
+                gevent.spawn(user.stop, force=False)
+        deadline = time.monotonic() + grace_s
+        while any(greenlet is not me for greenlet in group) and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        gevent.killall([greenlet for greenlet in group if greenlet is not me], block=True, timeout=LAST_WORD_S)
+
+    def _longest_deadline_s(self) -> float:
+        return max((load.deadline for load in self.plan.loads), default=0.0)
+
+    def _now_or_end(self) -> int:
+        now_ns = monotonic_ns()
+        return now_ns if self.ends_ns is None else min(now_ns, self.ends_ns)
+
+    def _until_start(self) -> float:
+        return max(0.0, (self.t0_ns - monotonic_ns()) / 1e9)
+
+    def _probe(self) -> None:
+        self.truth = Truth(_lag_file(self._history, self.number), self.t0_ns)
+        self.truth.probe()
+
+    def _report_for_ever(self) -> None:
+        # Workers take turns: their batches should not hold up one another where they share a processor.
+        gevent.sleep(FLUSH_INTERVAL_S * (self.number + 1) / self.workers)
+        while True:
+            self.recorder.flush()
+            self.truth.write()
+            self._report()
+            if self.recorder.failure is not None:
+                self._send("lastwriter-failed", {"worker": self.number, "reason": self.recorder.failure})
+                return
+            gevent.sleep(FLUSH_INTERVAL_S)
+
+    def _on_rows(self, rows: Rows) -> None:
+        self.stats.add(rows, self.recorder)
+        add_to_locust(self._environment.stats, rows, self.recorder)
+
+    def _report(self) -> None:
+        """Tell the master what happened since the last report."""
+        if not self._started.is_set():
+            return
+        upto_ns = self._now_or_end()
+        offered = self._offered_by_gone + sum(user.offered_by(upto_ns) for user in self._users.values())
+        now = (max(offered, self.sent), self.sent, self.late)
+        offered, sent, late = (new - old for new, old in zip(now, self._told, strict=True))
+        self._told = now
+        self._send(
+            "lastwriter-delta",
+            {
+                "worker": self.number,
+                "upto_ns": monotonic_ns(),
+                "offered": offered,
+                "sent": sent,
+                "late": late,
+                "users": len(self._users),
+                "cells": self.stats.take(),
+            },
+        )
+
+
+_current: WorkerRun | None = None
+
+
+def current() -> WorkerRun | None:
+    """The run that this process takes part in, if any."""
+    return _current
+
+
+def set_current(run: WorkerRun | None) -> None:
+    """Make a run the one that users join."""
+    global _current
+    _current = run
+
+
+def workload_of(user_class: type) -> str:
+    """Name of a user class's workload: its own ``workload``, else the name of its file."""
+    return str(getattr(user_class, "workload", "") or user_class.__module__.rpartition(".")[2])
+
+
+def _client(plan: LoadPlan, region: str, deadline_s: float) -> DynamoClient:
+    return make_client(
+        plan.client, plan.endpoints[region], region, credentials.credentials_for(plan.target), deadline_s
+    )
+
+
+def _lag_file(history: Path, worker: int) -> Path:
+    return history / f"worker-{worker}.lag.jsonl"

@@ -1,0 +1,43 @@
+"""Registers: every write leaves a value that nobody else writes, and reads say whose it was.
+
+Invariant: a strong read shows the latest acknowledged write, from any Region. MRSC keeps it. MREC keeps it within
+one Region; elsewhere a strong read may be a second or so behind, and of two writes at once one disappears.
+
+Judged by the checks `register` (strong reads), `staleness`, `sessions` and the two loss ledgers.
+
+    locust -f locustfiles/registers.py --emulator
+"""
+
+from locust import task
+
+from lastwriter.client.retry import CONDITION_FAILED
+from lastwriter.client.user import GlobalTableUser
+
+
+class Registers(GlobalTableUser):
+    """Writes a register, or reads one strongly or eventually."""
+
+    @task(2)
+    def write(self) -> None:
+        """`naive` and `home-region` write blindly; `conditional` only over the write that it has read."""
+        key = self.keys.mine()
+        if self.load.pattern != "conditional":
+            for attempt in self.attempts():
+                self.table.put(key, attempt=attempt)
+            return
+        for attempt in self.attempts(also=[CONDITION_FAILED]):
+            seen = self.table.get(key)
+            if seen.ok:
+                self.table.cas(key, (seen.value or 0) + 1, seen.writer, attempt)
+
+    @task(2)
+    def read(self) -> None:
+        """A strong read."""
+        for attempt in self.attempts():
+            self.table.get(self.keys.anything(), attempt=attempt)
+
+    @task(1)
+    def read_eventual(self) -> None:
+        """An eventual read: half the price, and in MRSC a tenth of the time."""
+        for attempt in self.attempts():
+            self.table.get(self.keys.anything(), strong=False, attempt=attempt)
