@@ -117,7 +117,10 @@ class Profile(_Strict):
 
     def planned_phases(self) -> list[PlannedPhase]:
         """The phases as the load sees them."""
-        return [PlannedPhase(name=phase.name, duration=phase.duration, rate=phase.rate) for phase in self.phases]
+        return [
+            PlannedPhase.model_construct(name=phase.name, duration=phase.duration, rate=phase.rate)
+            for phase in self.phases
+        ]
 
     def shortened(self) -> Profile:
         """The same drill with shorter phases, every fault kept at its share of its phase."""

@@ -69,6 +69,10 @@ def run_drill(profile: Profile, path: Path, options: RunOptions, progress: Progr
             raise RunAborted(
                 f"ended at once; `lastwriter verify {session.directory.path}` judges what was recorded"
             ) from None
+        except Exception as error:
+            if session.info.ended is None:
+                session.finish("aborted", f"{type(error).__name__}: {error}")
+            raise
 
 
 def _judge(session: RunSession, progress: Progress, aborted: str | None) -> RunResult:

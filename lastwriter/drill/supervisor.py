@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lastwriter.client.session import RunSession
+from lastwriter.client.slots import Slot, plan_slots
 from lastwriter.drill.faults import FaultController
 from lastwriter.drill.interrupts import Interrupted, Interrupts, Now
 from lastwriter.drill.plan import fault_schedule, load_plan, load_seconds, phase_windows
@@ -18,7 +19,7 @@ from lastwriter.drill.processes import Child, Processes, free_port
 from lastwriter.drill.profile import Profile
 from lastwriter.drill.progress import Progress
 from lastwriter.errors import RunAborted, UserError
-from verifier.rundir import write_atomically
+from verifier.rundir import WorkerInfo, write_atomically
 
 if TYPE_CHECKING:
     from lastwriter.client.emulator_process import EmulatorProcess
@@ -63,6 +64,7 @@ class Supervisor:
         self._progress = progress
         self._interrupts = interrupts
         self._directory = session.directory
+        self._slots: list[Slot] = []
 
     def run(self) -> str | None:
         """The run up to ``run.json``'s last writing; why it was cut short, or null. Raises what ends it before load."""
@@ -108,7 +110,7 @@ class Supervisor:
         emulator = start_emulator(
             target.regions,
             witness=target.witness,
-            settings={**target.settings},
+            settings={"seed": self._seed, **target.settings},
             log=self._directory.logs / "emulator.log",
         )
         stack.callback(emulator.stop)
@@ -120,6 +122,7 @@ class Supervisor:
         """Start Locust, wait for t0, follow the load to its end. Raises RunAborted or Interrupted."""
         with self._interrupts.raising():
             master, workers = self._start_locust(processes, emulator)
+            load.children = workers
             live = _Tail(self._directory.live)
             try:
                 while not load.ended:
@@ -137,6 +140,8 @@ class Supervisor:
                 raise
             with self._interrupts.second_only():
                 self._wait_for_end(load, live, faults, [master, *workers])
+            if load.aborted is not None:
+                raise RunAborted(load.aborted)
 
     def _start_locust(self, processes: Processes, emulator: EmulatorProcess) -> tuple[Child, list[Child]]:
         plan = load_plan(
@@ -148,6 +153,7 @@ class Supervisor:
             self._seed,
         )
         plan_file = self._directory.logs / "plan.json"
+        self._slots = plan_slots(plan)
         write_atomically(plan_file, plan.model_dump_json(indent=2) + "\n")
         count = self._options.workers
         self._progress.step(f"load with {count} worker{'s' if count > 1 else ''}: {_load_words(self._profile)}")
@@ -176,14 +182,17 @@ class Supervisor:
         event = entry.get("event")
         if event == "start":
             load.start_ns = entry["t0_ns"]
+            load.pids = {info["worker"]: info["pid"] for info in entry["worker_info"]}
+            load.workers = self._worker_infos(entry["worker_info"])
             faults.start(load.start_ns)
         elif event == "worker-lost":
-            load.lost += 1
-            if load.lost > len(load.dead):  # its process is there, but it does not answer
+            pid = load.pids.get(entry["worker"])
+            if any(worker.process.pid == pid and worker.running for worker in load.children):
                 self._lost(f"worker {entry['worker']} does not answer any more")
         elif event == "end":
             load.ended = True
             load.end_ns = entry["end_ns"]
+            load.aborted = entry.get("aborted")
         if event is None or event == "start":
             self._progress.live(entry, faults.in_effect)
 
@@ -221,6 +230,17 @@ class Supervisor:
         if load.start_ns and now > load.start_ns / 1e9 + load_seconds(self._profile) + _END_DEADLINE_S:
             raise RunAborted(f"the load did not end when it should have; see {master.log}")
 
+    def _worker_infos(self, told: list[dict[str, Any]]) -> list[WorkerInfo]:
+        """Who drives the load, and in which Regions: worker i of N has every N-th process of the plan."""
+        return [
+            WorkerInfo(
+                worker=info["worker"],
+                host=info["host"],
+                regions=sorted({slot.region for slot in self._slots[info["worker"] :: len(told)]}),
+            )
+            for info in told
+        ]
+
     def _lost(self, sentence: str) -> None:
         self._progress.note(f"{sentence}: the run goes on without its share of the load, and is incomplete")
         self._session.warn(sentence)
@@ -238,9 +258,7 @@ class Supervisor:
         session, profile = self._session, self._profile
         with self._interrupts.second_only():
             if load.start_ns:
-                session.loaded(
-                    load.start_ns, end_ns, phase_windows(profile, load.start_ns, end_ns), session.info.workers
-                )
+                session.loaded(load.start_ns, end_ns, phase_windows(profile, load.start_ns, end_ns), load.workers)
             if emulator.process.poll() is None:
                 self._progress.step("settling: waiting for replication, then reading every replica")
                 session.settle(emulator.endpoints, emulator.control, stop=lambda: self._interrupts.count > 0)
@@ -266,8 +284,12 @@ class _Load:
         """Worker → when it was first seen to have left."""
         self.dead: set[str] = set()
         """Workers that left before their time."""
-        self.lost = 0
-        """Workers that Locust has lost."""
+        self.children: list[Child] = []
+        self.pids: dict[int, int] = {}
+        """Locust's number of a worker → its process."""
+        self.workers: list[WorkerInfo] = []
+        self.aborted: str | None = None
+        """Why Locust could not go on; null: it could."""
 
 
 class _Tail:
