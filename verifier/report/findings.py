@@ -1,0 +1,202 @@
+"""Findings for the page: compact rows of the worst, with the operations that stood around their witnesses.
+
+The page's script reads what :func:`reduce_findings` returns; its shape is described there and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+
+from verifier.checks.explain import witness
+from verifier.history.columns import History, Int64
+from verifier.history.schema import ABSENT, WORKER_SHIFT
+from verifier.report.columns import AllFindings
+from verifier.verdict import Finding, Verdict, WitnessOperation
+
+MAX_FINDINGS: Final = 2_000
+MAX_BYTES: Final = 3_500_000
+"""Of all findings as JSON: the page stays below 6 MB whatever the keys and sentences are."""
+
+WITH_NEIGHBOURS: Final = 300
+"""Findings that show what else happened to their key."""
+
+MAX_NEIGHBOURS: Final = 24
+
+
+def reduce_findings(verdict: Verdict, everything: AllFindings, history: History, t0_ns: int) -> list[dict[str, Any]]:
+    """The worst findings of each check, as many as the page can hold; all checks get an equal share of the room.
+
+    Those of verdict.json first, in its order, then the others that were put into words. Each: ``check, key, regions,
+    sentence, at`` (ns from t0), ``gamma, stale_ms, stale_versions, fault``, ``ops`` (the witness) and, for some of
+    them, ``near`` (other operations on the key at that time). An operation is ``{id, process, region, kind, value,
+    result, saw, prev, outcome, error, start, end}`` with nanoseconds from t0; fields that are null are left out.
+    Writers are named as ``worker:sequence``, or ``none`` for "no such item".
+    """
+    more = list(_others(verdict, everything, history, t0_ns))
+    chosen = _fair_share(
+        [[*check.findings, *(finding for finding in more if finding.check == check.name)] for check in verdict.checks],
+        MAX_FINDINGS,
+    )
+    with_neighbours = _first_of_each(chosen, WITH_NEIGHBOURS)
+    near = dict(zip(with_neighbours, _neighbours([chosen[i] for i in with_neighbours], history, t0_ns), strict=True))
+    reduced: list[dict[str, Any]] = []
+    used = 0
+    for index, finding in enumerate(chosen):
+        row = _row(finding)
+        if near.get(index):
+            row["near"] = near[index]
+        used += len(orjson.dumps(row))
+        if used > MAX_BYTES:
+            break
+        reduced.append(row)
+    return reduced
+
+
+def mark(op: int | None) -> str | None:
+    """A writer as a person reads it: ``worker:sequence``; JavaScript's numbers could not hold the id."""
+    if op is None:
+        return None
+    if op == ABSENT:
+        return "none"
+    if op < 0:
+        return str(op)
+    return f"{op >> WORKER_SHIFT}:{op & ((1 << WORKER_SHIFT) - 1)}"
+
+
+def _others(verdict: Verdict, everything: AllFindings, history: History, t0_ns: int) -> Iterator[Finding]:
+    """Findings in words that verdict.json does not list, the stalest first, then by time."""
+    rows = _RowsByOp(history)
+    listed = {
+        (check.name, finding.key, finding.at_ns, tuple(operation.op for operation in finding.operations))
+        for check in verdict.checks
+        for finding in check.findings
+    }
+    unlisted = (
+        row
+        for row in everything.in_words
+        if (row["check"], row["key"], row["at_ns"], tuple(row["operations"])) not in listed
+    )
+    for row in sorted(unlisted, key=lambda row: (-(row["stale_ms"] or 0), row["at_ns"])):
+        operations = []
+        for op in row["operations"]:
+            here = [at for at in rows.of(op) if history.keys[history.key[at]] == row["key"]]
+            operations += [witness(history, at, t0_ns) for at in here or rows.of(op)]
+        yield Finding(
+            check=row["check"],
+            key=row["key"],
+            regions=list(dict.fromkeys(row["regions"])),
+            operations=operations,
+            sentence=row["sentence"],
+            at_ns=row["at_ns"],
+            gamma_ns=row["gamma_ns"],
+            stale_ms=row["stale_ms"],
+            stale_versions=row["stale_versions"],
+            fault=row["fault"],
+        )
+
+
+class _RowsByOp:
+    """Rows of the history by operation id; sorted once, searched as asked."""
+
+    def __init__(self, history: History) -> None:
+        self._order: Int64 = np.argsort(history.op, kind="stable")
+        self._sorted = history.op[self._order]
+
+    def of(self, op: int) -> list[int]:
+        """Rows with this id: one, or one an item of a transaction; none if it was not recorded."""
+        low, high = np.searchsorted(self._sorted, [op, op + 1])
+        return [int(row) for row in self._order[low:high]]
+
+
+def _fair_share(lists: Sequence[Sequence[Finding]], most: int) -> list[Finding]:
+    """The first of each list, then the second of each … until there are enough; grouped by list again."""
+    take = [0] * len(lists)
+    left = most
+    while left and any(take[i] < len(found) for i, found in enumerate(lists)):
+        for i, found in enumerate(lists):
+            if left and take[i] < len(found):
+                take[i] += 1
+                left -= 1
+    return [finding for found, count in zip(lists, take, strict=True) for finding in found[:count]]
+
+
+def _first_of_each(findings: Sequence[Finding], most: int) -> list[int]:
+    """Positions of the first findings of each check, equally many, at most so many in all."""
+    each = most // max(len({finding.check for finding in findings}), 1)
+    seen: dict[str, int] = {}
+    chosen = []
+    for position, finding in enumerate(findings):
+        seen[finding.check] = seen.get(finding.check, 0) + 1
+        if seen[finding.check] <= each:
+            chosen.append(position)
+    return chosen
+
+
+def _row(finding: Finding) -> dict[str, Any]:
+    return _without_null(
+        {
+            "check": finding.check,
+            "key": finding.key,
+            "regions": finding.regions,
+            "sentence": finding.sentence,
+            "at": finding.at_ns,
+            "gamma": finding.gamma_ns,
+            "stale_ms": finding.stale_ms,
+            "stale_versions": finding.stale_versions,
+            "fault": finding.fault,
+            "ops": [_operation(operation) for operation in finding.operations],
+        }
+    )
+
+
+def _operation(operation: WitnessOperation) -> dict[str, Any]:
+    return _without_null(
+        {
+            "id": mark(operation.op),
+            "process": operation.process,
+            "region": operation.region,
+            "kind": operation.kind,
+            "value": operation.value,
+            "result": operation.result,
+            "saw": mark(operation.saw),
+            "prev": mark(operation.prev),
+            "outcome": operation.outcome,
+            "error": operation.error,
+            "start": operation.start_ns,
+            "end": operation.end_ns,
+        }
+    )
+
+
+def _neighbours(findings: Sequence[Finding], history: History, t0_ns: int) -> list[list[dict[str, Any]]]:
+    """For each finding: other operations on its key between its first start and its last end, the nearest to it."""
+    code_of = {key: code for code, key in enumerate(history.keys)}
+    wanted = np.array(sorted({code_of[f.key] for f in findings if f.key in code_of}), dtype=np.int64)
+    rows = np.flatnonzero(np.isin(history.key, wanted))
+    rows = rows[np.lexsort((history.start_ns[rows], history.key[rows]))]
+    keys, starts = history.key[rows], history.start_ns[rows] - t0_ns
+    found: list[list[dict[str, Any]]] = []
+    for finding in findings:
+        code = code_of.get(finding.key)
+        if code is None or not finding.operations:
+            found.append([])
+            continue
+        begin = min(operation.start_ns for operation in finding.operations)
+        end = max(operation.end_ns or operation.start_ns for operation in finding.operations)
+        margin = max((end - begin) // 10, 2_000_000)
+        low, high = np.searchsorted(keys, [code, code + 1])
+        low, high = low + np.searchsorted(starts[low:high], [begin - margin, end + margin])
+        distance = np.min([np.abs(starts[low:high] - o.start_ns) for o in finding.operations], axis=0)
+        nearest = np.sort(np.argsort(distance, kind="stable")[: MAX_NEIGHBOURS + len(finding.operations)])
+        proof = {operation.op for operation in finding.operations}
+        others = [int(row) for row in rows[low + nearest] if int(history.op[row]) not in proof][:MAX_NEIGHBOURS]
+        found.append([_operation(witness(history, row, t0_ns)) for row in others])
+    return found
+
+
+def _without_null(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
