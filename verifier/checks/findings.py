@@ -1,0 +1,143 @@
+"""Findings as columns: a check may find a million, and only the worst of them become objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from verifier.checks.types import AllFindings, Result, Violation
+from verifier.history.columns import NULL, Float64, Int64
+from verifier.verdict import Judgement, merge
+
+WORST: Final = 200
+"""Violations that become objects."""
+
+ENDLESS: Final = int(np.iinfo(np.int64).max)
+"""Γ of what no clock error would explain away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Findings of one rule. Arrays of length ``n``; null is :data:`NULL`."""
+
+    rule: str
+    key: Int64
+    at_ns: Int64
+    witness: Int64
+    """Rows of the history, (n, w); −1 where there is none."""
+    gamma_ns: Int64 | None = None
+    """Null: no clock error would explain any of them away."""
+    stale_ns: Int64 | None = None
+    stale_versions: Int64 | None = None
+    replica: Int64 | None = None
+    """Index of the Region whose final replica shows it, −1 where an operation does."""
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack_ns: int, note: str | None) -> Result:
+    """What a check concludes from all that it found. What clocks may explain away is only ``possible``."""
+    found = [one for one in found if len(one)]
+    count = sum(len(one) for one in found)
+    if not count:
+        return Result("holds" if exercised else "unknown", exercised, note=note)
+    width = max(one.witness.shape[1] for one in found)
+    key = np.concatenate([one.key for one in found])
+    at = np.concatenate([one.at_ns for one in found])
+    gamma = np.concatenate([_or(one.gamma_ns, ENDLESS, one) for one in found])
+    stale = np.concatenate([_or(one.stale_ns, NULL, one) for one in found])
+    versions = np.concatenate([_or(one.stale_versions, NULL, one) for one in found])
+    replica = np.concatenate([_or(one.replica, -1, one) for one in found])
+    rule = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    witness = np.concatenate([_widen(one.witness, width) for one in found])
+    for left in range(width):
+        for right in range(left + 1, width):
+            witness[witness[:, right] == witness[:, left], right] = -1
+
+    # The worst first: what no clock explains, then what would need the greatest error; ties by time and key.
+    order = np.lexsort((key, at, -np.where(stale == NULL, 0, stale), -gamma))
+    stale_ms: Float64 = np.where(stale == NULL, np.nan, stale / 1e6)
+    worst = []
+    for i in order[:WORST].tolist():
+        facts: dict[str, object] = {"rule": found[rule[i]].rule}
+        if replica[i] >= 0:
+            facts["final"] = regions[replica[i]]
+        worst.append(
+            Violation(
+                key=int(key[i]),
+                rows=tuple(row for row in witness[i].tolist() if row >= 0),
+                at_ns=int(at[i]),
+                gamma_ns=None if gamma[i] == ENDLESS else int(gamma[i]),
+                stale_ms=None if stale[i] == NULL else float(stale_ms[i]),
+                stale_versions=None if versions[i] == NULL else int(versions[i]),
+                facts=facts,
+            )
+        )
+    witness, gamma = witness[order], gamma[order]
+    present = witness >= 0
+    everything = AllFindings(
+        key=key[order],
+        at_ns=at[order],
+        offsets=np.concatenate(([0], np.cumsum(present.sum(axis=1)))).astype(np.int64),
+        rows=witness[present],
+        gamma_ns=np.where(gamma == ENDLESS, NULL, gamma),
+        stale_ms=stale_ms[order],
+        stale_versions=versions[order],
+    )
+    verdict: Judgement = "violated" if bool((gamma > slack_ns).any()) else "possible"
+    return Result(verdict, exercised, tuple(worst), count=count, note=note, everything=everything)
+
+
+def merge_results(results: Sequence[Result]) -> Result:
+    """One result for several that judged different operations (key chunks, Regions)."""
+    parts = [one for one in results if one.exercised or one.violations]
+    if not parts:
+        return results[0] if results else Result("unknown", 0)
+    count = sum(len(one.violations) if one.count is None else one.count for one in parts)
+    columns = [one.everything for one in parts if one.everything is not None]
+    worst = sorted((violation for one in parts for violation in one.violations), key=_severity)[:WORST]
+    notes = list(dict.fromkeys(one.note for one in results if one.note))
+    return Result(
+        merge(one.verdict for one in parts),
+        sum(one.exercised for one in parts),
+        tuple(worst),
+        count=count,
+        note="; ".join(notes) or None,
+        everything=_joined(columns) if columns else None,
+    )
+
+
+def _severity(violation: Violation) -> tuple[float, float, int]:
+    gamma = ENDLESS if violation.gamma_ns is None else violation.gamma_ns
+    return -gamma, -(violation.stale_ms or 0.0), violation.at_ns
+
+
+def _joined(columns: Sequence[AllFindings]) -> AllFindings:
+    if len(columns) == 1:
+        return columns[0]
+    counts = np.concatenate([np.diff(one.offsets) for one in columns])
+
+    def column(name: str) -> Int64:
+        return np.concatenate([getattr(one, name) for one in columns])
+
+    return AllFindings(
+        key=column("key"),
+        at_ns=column("at_ns"),
+        offsets=np.concatenate(([0], np.cumsum(counts))).astype(np.int64),
+        rows=column("rows"),
+        gamma_ns=column("gamma_ns"),
+        stale_ms=np.concatenate([one.stale_ms for one in columns if one.stale_ms is not None]),
+        stale_versions=column("stale_versions"),
+    )
+
+
+def _or(values: Int64 | None, default: int, found: Found) -> Int64:
+    return np.full(len(found), default, np.int64) if values is None else values
+
+
+def _widen(witness: Int64, width: int) -> Int64:
+    return np.pad(witness, ((0, 0), (0, width - witness.shape[1])), constant_values=-1)
