@@ -40,20 +40,21 @@ _DRAWS: Final = 4096
 class ReplicatorDelay:
     """Draws what a replicator adds to the way: log-normal, long-tailed, or always the median."""
 
-    __slots__ = ("_draws", "_rng", "median_ns")
+    __slots__ = ("_draws", "_rng", "_spread", "median_ns")
 
     def __init__(self, median_s: float, spread: float, rng: Random) -> None:
         self.median_ns = round(median_s * 1e9)
+        self._spread = spread if median_s > 0 else 0.0
         self._rng = rng
-        self._draws: list[int] | None = None
-        if spread > 0 and median_s > 0:
-            mu, sigma = log(self.median_ns), log1p(spread)
-            self._draws = [round(rng.lognormvariate(mu, sigma)) for _ in range(_DRAWS)]
+        self._draws: list[int] = []  # once drawn, a choice among many is quicker than another draw
 
     def draw(self) -> int:
         """Nanoseconds."""
-        if self._draws is None:
+        if not self._spread:
             return self.median_ns
+        if not self._draws:
+            mu, sigma = log(self.median_ns), log1p(self._spread)
+            self._draws = [round(self._rng.lognormvariate(mu, sigma)) for _ in range(_DRAWS)]
         return self._draws[int(self._rng.random() * _DRAWS)]
 
 
