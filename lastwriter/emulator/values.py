@@ -43,9 +43,8 @@ Number = int | Decimal
 
 def canonical_number(text: str) -> str:
     """The number as DynamoDB returns it; ApiError beyond 38 significant digits or the range 1E-130 … 9.99E+125."""
-    if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS and (text[0] != "0" or len(text) == 1):
-        return text
-    if text[:1] == "-" and text[1:].isdecimal() and text.isascii() and len(text) <= MAX_DIGITS and text[1] != "0":
+    digits = text[1:] if text[:1] == "-" else text
+    if digits.isdecimal() and digits.isascii() and len(digits) <= MAX_DIGITS and (digits[0] != "0" or text == "0"):
         return text
     if _NUMBER.fullmatch(text) is None:
         if not text:
@@ -123,15 +122,17 @@ def canonical_value(value: Any, depth: int = 0) -> Value:
     """``value`` in canonical form: itself if it is already, else a new dictionary. ApiError if it is no value."""
     if type(value) is not dict:
         raise _not_a_structure(value)
-    if len(value) != 1:
-        return _canonical_members(value, depth)
-    for kind, content in value.items():
-        if kind == "S":
-            if type(content) is str:
+    if len(value) == 1:
+        # The two commonest types without a further call.
+        text = value.get("N")
+        if text is None:
+            if type(value.get("S")) is str:
                 return value
-        elif kind == "N" and type(content) is str:
-            text = canonical_number(content)
-            return value if text is content else {"N": text}
+        elif type(text) is str:
+            if text.isdecimal() and text.isascii() and len(text) <= MAX_DIGITS and (text[0] != "0" or len(text) == 1):
+                return value
+            canonical = canonical_number(text)
+            return value if canonical == text else {"N": canonical}
     return _canonical_members(value, depth)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from lastwriter.emulator.capacity import consumed
 from lastwriter.emulator.errors import ApiError, condition_failed, in_request, invalid_parameter, validation
 from lastwriter.emulator.expressions.compiling import check_scalar_keys, compile_condition_text, compile_update_text
@@ -69,35 +71,29 @@ class WritePlan:
 class CompiledWrite:
     """A PutItem, UpdateItem or DeleteItem request. See :class:`lastwriter.emulator.operations.Write`."""
 
-    __slots__ = ("_base", "_evaluate", "_plan", "_schema", "_values", "has_condition", "key")
+    __slots__ = ("key", "plan", "schema", "values")
 
-    def __init__(
-        self,
-        key: Key,
-        plan: WritePlan,
-        schema: TableSchema,
-        values: Values,
-        base: Item | None,
-        evaluate: Callable[[CompiledWrite, Item | None], Item | None],
-    ) -> None:
+    def __init__(self, key: Key, plan: WritePlan, schema: TableSchema, values: Values) -> None:
         self.key = key
-        self.has_condition = plan.condition is not None
-        self._plan = plan
-        self._schema = schema
-        self._values = values
-        self._base = base
-        self._evaluate = evaluate
+        self.plan = plan
+        self.schema = schema
+        self.values = values
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether the request carries a condition."""
+        return self.plan.condition is not None
 
     def evaluate(self, current: Item | None) -> Item | None:
         """The new item; ConditionalCheckFailedException or ValidationException."""
-        condition = self._plan.condition
-        if condition is not None and not condition(current or _NOTHING, self._values):
-            raise condition_failed(current if self._plan.item_on_failure else None)
-        return self._evaluate(self, current)
+        condition = self.plan.condition
+        if condition is not None and not condition(current or _NOTHING, self.values):
+            raise condition_failed(current if self.plan.item_on_failure else None)
+        return self._apply(current)
 
     def reply(self, old: Item | None, new: Item | None) -> dict[str, Any]:
         """Body of the reply once ``old`` has become ``new``."""
-        plan = self._plan
+        plan = self.plan
         body: dict[str, Any] = {}
         if plan.returned != "NONE":
             shown = old if plan.returned in ("ALL_OLD", "UPDATED_OLD") else new
@@ -107,30 +103,59 @@ class CompiledWrite:
                 body["Attributes"] = shown
         if plan.capacity is not None:
             units = float(write_units(item_bytes(old) if old else 0, item_bytes(new) if new else 0))
-            body["ConsumedCapacity"] = consumed(self._schema.name, units, plan.capacity)
+            body["ConsumedCapacity"] = consumed(self.schema.name, units, plan.capacity)
         return body
 
-    # -- the three operations
+    def _apply(self, current: Item | None) -> Item | None:
+        raise NotImplementedError
 
-    def _put(self, current: Item | None) -> Item | None:
-        return self._base
 
-    def _delete(self, current: Item | None) -> Item | None:
+class CompiledPut(CompiledWrite):
+    """PutItem: the item as it will be."""
+
+    __slots__ = ("item",)
+
+    def __init__(self, key: Key, plan: WritePlan, schema: TableSchema, values: Values, item: Item) -> None:
+        super().__init__(key, plan, schema, values)
+        self.item = item
+
+    def _apply(self, current: Item | None) -> Item:
+        return self.item
+
+
+class CompiledDelete(CompiledWrite):
+    """DeleteItem."""
+
+    __slots__ = ()
+
+    def _apply(self, current: Item | None) -> None:
         return None
 
-    def _update(self, current: Item | None) -> Item | None:
-        plan = self._plan
+
+class CompiledUpdate(CompiledWrite):
+    """UpdateItem: the key attributes are what an item starts from that was not there."""
+
+    __slots__ = ("attributes",)
+
+    def __init__(self, key: Key, plan: WritePlan, schema: TableSchema, values: Values, attributes: Item) -> None:
+        self.key = key
+        self.plan = plan
+        self.schema = schema
+        self.values = values
+        self.attributes = attributes
+
+    def _apply(self, current: Item | None) -> Item | None:
+        plan = self.plan
         if plan.update is None:
-            return current if current is not None else self._base
+            return current if current is not None else self.attributes
         if current is None:
             if not plan.creates:
                 return None
-            assert self._base is not None
-            current = self._base
-        new = plan.update(current, self._values)
-        if self._schema.indexes:
-            check_index_keys(new, self._schema)
-        if item_bytes(new) + plan.action_bytes > MAX_ITEM_BYTES:
+            current = self.attributes
+        new = plan.update(current, self.values)
+        if self.schema.indexes:
+            check_index_keys(new, self.schema)
+        if len(orjson.dumps(new)) + plan.action_bytes > MAX_ITEM_BYTES:  # JSON is never shorter than the item's size
             _check_size(new, plan)
         return new
 
@@ -239,11 +264,11 @@ def _bind(
         key = check_item_key(item, schema)
         if schema.indexes:
             check_index_keys(item, schema)
-        return CompiledWrite(key, plan, schema, values, item, CompiledWrite._put)
+        return CompiledPut(key, plan, schema, values, item)
     key, attributes = read_key(request["Key"], schema)
     if operation == "UpdateItem":
-        return CompiledWrite(key, plan, schema, values, attributes, CompiledWrite._update)
-    return CompiledWrite(key, plan, schema, values, None, CompiledWrite._delete)
+        return CompiledUpdate(key, plan, schema, values, attributes)
+    return CompiledDelete(key, plan, schema, values)
 
 
 def _check_keys_untouched(plan: WritePlan, schema: TableSchema) -> None:

@@ -189,7 +189,9 @@ def _compile_action(action: Action, scope: Scope) -> Change:
     steps = scope.path(action.path)
     if action.clause == "SET":
         assert action.value is not None
-        return _compile_set(steps, _compile_value(action.value, scope))
+        if len(steps) == 1:
+            return _compile_set_attribute(str(steps[0]), action.value, scope)
+        return _compile_set_nested(steps, _compile_value(action.value, scope))
     if action.clause == "REMOVE":
         return _compile_remove(steps)
     assert isinstance(action.value, Placeholder)
@@ -222,18 +224,38 @@ def _compile_sum(operand: Sum, scope: Scope) -> Read:
     return lambda item, values: {"N": combine(_digits(left(item, values)), _digits(right(item, values)))}
 
 
-def _compile_set(steps: Steps, read: Read) -> Change:
-    head = steps[0]
-    assert isinstance(head, str)
-    if len(steps) == 1:
+def _compile_set_attribute(head: str, operand: Operand, scope: Scope) -> Change:
+    """The two commonest right sides, a value and ``if_not_exists(attribute, :value)``, without closures in between."""
+    if isinstance(operand, Placeholder):
+        name = operand.name
 
-        def set_attribute(old: Item, new: Item, values: Values) -> None:
-            value = read(old, values)
-            if value is None:
-                raise _absent()
-            new[head] = value
+        def set_value(old: Item, new: Item, values: Values) -> None:
+            new[head] = values[name]
 
-        return set_attribute
+        return set_value
+    if isinstance(operand, Call) and operand.name == "if_not_exists":
+        first, second = operand.arguments
+        if isinstance(first, Path) and len(first.parts) == 1 and isinstance(second, Placeholder):
+            source, default = str(scope.path(first)[0]), second.name
+
+            def set_first(old: Item, new: Item, values: Values) -> None:
+                value = old.get(source)
+                new[head] = value if value is not None else values[default]
+
+            return set_first
+    read = _compile_value(operand, scope)
+
+    def set_attribute(old: Item, new: Item, values: Values) -> None:
+        value = read(old, values)
+        if value is None:
+            raise _absent()
+        new[head] = value
+
+    return set_attribute
+
+
+def _compile_set_nested(steps: Steps, read: Read) -> Change:
+    head = str(steps[0])
 
     def set_nested(old: Item, new: Item, values: Values) -> None:
         value = read(old, values)
@@ -245,8 +267,7 @@ def _compile_set(steps: Steps, read: Read) -> Change:
 
 
 def _compile_remove(steps: Steps) -> Change:
-    head = steps[0]
-    assert isinstance(head, str)
+    head = str(steps[0])
     if len(steps) == 1:
 
         def remove_attribute(old: Item, new: Item, values: Values) -> None:
@@ -261,8 +282,7 @@ def _compile_remove(steps: Steps) -> Change:
 
 
 def _compile_combination(steps: Steps, name: str, combine: Callable[[Value | None, Value], Value | None]) -> Change:
-    head = steps[0]
-    assert isinstance(head, str)
+    head = str(steps[0])
     if len(steps) == 1:
 
         def combine_attribute(old: Item, new: Item, values: Values) -> None:
@@ -315,8 +335,9 @@ def _changed(parent: Value | None, steps: Steps, depth: int, change: Callable[[V
 def _added(value: Value | None, operand: Value) -> Value:
     if value is None:
         return operand
-    if "N" in operand:
-        return {"N": add_numbers(_digits(value), operand["N"])}
+    addend = operand.get("N")
+    if addend is not None:
+        return {"N": add_numbers(_digits(value), addend)}
     kind = type_of(operand)
     if kind not in value:
         raise _wrong_operand()
