@@ -97,6 +97,9 @@ class Coordinator:
         elastic = any(is_elastic(plan, load) for load in plan.loads)
         workers = _worker_ids(runner)
         self.assigned = assignment(plan, workers, self.environment.user_classes)
+        if self.assigned is not None:
+            # Locust waits for as many users as its options ask for; the plan knows better.
+            runner.target_user_count = sum(sum(mine.values()) for mine in self.assigned.values())
         t0_ns = time.monotonic_ns() if elastic else None
         plan = plan.model_copy(update={"workers": len(workers), "t0_ns": t0_ns})
         self._run = run = _Run(self, plan, session, workers)

@@ -12,7 +12,7 @@ A second is written when every worker has reported past it, or two seconds later
 
 ``rate`` counts attempts answered in that second, ``conflict`` is part of ``fail``, latencies run from schedule to
 answer. ``offered``, ``sent`` and ``late`` (sent more than 10 ms after they were due) count intents, in the second
-of the report.
+in which they were due or sent.
 """
 
 from __future__ import annotations
@@ -90,12 +90,11 @@ class Live:
         worker = delta["worker"]
         self._upto_ns[worker] = max(delta["upto_ns"], self._upto_ns.get(worker, 0))
         self._users[worker] = delta["users"]
-        told_in = max(self._next, (delta["upto_ns"] - self._t0_ns - 1) // SECOND_NS)
-        if delta["offered"] or delta["sent"] or delta["late"]:
-            second = self._seconds[told_in]
-            second.offered += delta["offered"]
-            second.sent += delta["sent"]
-            second.late += delta["late"]
+        for at, offered, sent, late in delta["intents"]:
+            second = self._seconds[max(at, self._next)]
+            second.offered += offered
+            second.sent += sent
+            second.late += late
         for cell in delta["cells"]:
             # What comes after its second has been written is counted in the next one rather than not at all.
             second = self._seconds[max(cell["second"], self._next)]

@@ -36,8 +36,8 @@ def install() -> None:
     global _installed
     if not _installed:
         _installed = True
-        events.init_command_line_parser.add_listener(add_options)
-        events.init.add_listener(_on_init)
+        events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]
+        events.init.add_listener(_on_init)  # type: ignore[no-untyped-call]
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
@@ -86,6 +86,8 @@ def _listener(coordinator: Coordinator, kind: str, runner: Any) -> Any:
 
 
 def _install_worker(environment: Any, runner: Any) -> None:
+    worker.load_clients()
+
     def on_plan(environment: Any, msg: Any, **_: Any) -> None:
         plan, number = LoadPlan.model_validate_json(msg.data["plan"]), msg.data["worker"]
         finish()  # a run before this one, if its end was missed

@@ -81,27 +81,31 @@ class Arrivals:
         self._times = itertools.islice(times, limit) if limit is not None else iter(times)
         self._coming = next(self._times, None)
         self._ahead: deque[int] = deque()
-        self._taken = 0
-        self._last_taken = -1
+        """Due and counted, not taken: the process is behind."""
+        self._uncounted: deque[int] = deque()
+        """Taken and not counted as offered yet."""
+        self._offered = 0
 
     def take(self) -> int | None:
         """When the next intent is due (the past, after a stall); None: nothing more to send."""
         if self._ahead:
-            due: int | None = self._ahead.popleft()
-        else:
-            due = self._coming
-            self._coming = next(self._times, None)
+            return self._ahead.popleft()
+        due = self._coming
         if due is not None:
-            self._taken += 1
-            self._last_taken = due
+            self._uncounted.append(due)
+            self._coming = next(self._times, None)
         return due
 
     def offered_by(self, at_ns: int) -> int:
         """How many intents were due by ``at_ns``, sent or not. Ask with ascending times."""
+        while self._uncounted and self._uncounted[0] <= at_ns:
+            self._uncounted.popleft()
+            self._offered += 1
         while self._coming is not None and self._coming <= at_ns:
             self._ahead.append(self._coming)
+            self._offered += 1
             self._coming = next(self._times, None)
-        return self._taken + len(self._ahead) - (self._last_taken > at_ns)
+        return self._offered
 
 
 def arrivals_of(

@@ -21,6 +21,7 @@ import logging
 import random
 import traceback
 from collections.abc import Callable, Collection
+from types import FunctionType
 from typing import Any, ClassVar, cast
 
 import gevent
@@ -154,9 +155,10 @@ class GlobalTableUser(User):
                 self._left -= 1
                 if self._left < 0:
                     raise StopUser()
-            if run.ends_ns is not None and monotonic_ns() >= run.ends_ns:
+            now_ns = monotonic_ns()
+            if run.ends_ns is not None and now_ns >= run.ends_ns:
                 raise StopUser()
-            run.sent += 1
+            run.count_sent(now_ns, offered=True)
             return self._choose()
         due_ns = self._arrivals.take()
         if due_ns is None:
@@ -169,9 +171,7 @@ class GlobalTableUser(User):
             run.truth.woken(now_ns - due_ns)
         elif run.ends_ns is not None and now_ns >= run.ends_ns:
             raise StopUser()  # what is left of the schedule was offered, and never sent
-        if now_ns - due_ns > worker.LATE_NS:
-            run.late += 1
-        run.sent += 1
+        run.count_sent(now_ns, late=now_ns - due_ns > worker.LATE_NS)
         self.table.scheduled_ns = due_ns
         return self._choose()
 
@@ -205,7 +205,10 @@ class _ScheduledTasks(DefaultTaskSet):
                     raise StopUser()
                 task = user._next_intent()
                 try:
-                    self.execute_task(task)  # type: ignore[no-untyped-call]
+                    if isinstance(task, FunctionType):
+                        task(user)
+                    else:
+                        self.execute_task(task)  # type: ignore[no-untyped-call]  # a nested TaskSet
                 except RescheduleTaskImmediately:
                     continue
                 except (RescheduleTask, InterruptTaskSet):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,7 @@ from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
-from lastwriter.client.stats import WorkerStats, add_to_locust
+from lastwriter.client.stats import add_to_locust, cells_of
 from lastwriter.client.table import KeyCodes, Table
 from lastwriter.client.truth import Truth
 from verifier.rundir import RunDirectory
@@ -33,6 +33,8 @@ LAST_WORD_S: Final = 0.5
 """How long users may take, beyond the deadline of an attempt, to end in order."""
 
 monotonic_ns = time.monotonic_ns
+
+SECOND_NS: Final = 1_000_000_000
 
 _MOST_PROCESSES: Final = 1 << 31
 """Process ids are 32 bits; every worker has its own part of them."""
@@ -60,7 +62,7 @@ class WorkerRun:
         self.workers = plan.workers or 1
         self.t0_ns = 0
         self.ends_ns: int | None = None
-        self.sent = self.late = 0
+        self._sent: dict[int, list[int]] = {}
         self.closed = False
         self._environment, self._send = environment, send
         self._client_of = client_of or _client
@@ -73,13 +75,15 @@ class WorkerRun:
         self._processes = iter(range(worker * share, (worker + 1) * share))
         self._users: dict[int, LoadUser] = {}
         self._offered_by_gone = 0
-        self._told: tuple[int, int, int] = (0, 0, 0)
+        self._offered_told = 0
+        self._offered_second = 0
+        self._rows: list[Rows] = []
+        self._cells: list[dict[str, Any]] = []
         self._greenlets: list[gevent.Greenlet] = []
         self.regions: set[str] = set()
         history = RunDirectory(plan.run_directory).history
         history.mkdir(parents=True, exist_ok=True)
         self._history = history
-        self.stats = WorkerStats(0)
         self.truth = Truth(_lag_file(history, worker), 0)
         self.recorder = Recorder(history / f"worker-{worker}.arrow", worker, on_rows=self._on_rows)
         if plan.t0_ns is not None:
@@ -92,7 +96,6 @@ class WorkerRun:
         length = length_ns(self.plan.phases)
         self.t0_ns = t0_ns
         self.ends_ns = None if length is None else t0_ns + length
-        self.stats = WorkerStats(t0_ns)
         self.truth = Truth(_lag_file(self._history, self.number), t0_ns)
         self._started.set()
         self._greenlets = [gevent.spawn(self._report_for_ever), gevent.spawn_later(self._until_start(), self._probe)]
@@ -138,6 +141,13 @@ class WorkerRun:
             codes,
             slot.load.item_bytes,
         )
+
+    def count_sent(self, now_ns: int, *, offered: bool = False, late: bool = False) -> None:
+        """An intent is sent: late, if it was due more than a little earlier. A closed loop offers what it sends."""
+        counts = self._sent.setdefault((now_ns - self.t0_ns) // SECOND_NS, [0, 0, 0])
+        counts[0] += offered
+        counts[1] += 1
+        counts[2] += late
 
     def remember(self, user: LoadUser) -> None:
         """A user that takes part."""
@@ -206,6 +216,9 @@ class WorkerRun:
         gevent.sleep(FLUSH_INTERVAL_S * (self.number + 1) / self.workers)
         while True:
             self.recorder.flush()
+            gevent.sleep(0)  # each of these takes a millisecond or so: users come in between
+            self._count_rows()
+            gevent.sleep(0)
             self.truth.write()
             self._report()
             if self.recorder.failure is not None:
@@ -214,30 +227,48 @@ class WorkerRun:
             gevent.sleep(FLUSH_INTERVAL_S)
 
     def _on_rows(self, rows: Rows) -> None:
-        self.stats.add(rows, self.recorder)
-        add_to_locust(self._environment.stats, rows, self.recorder)
+        self._rows.append(rows.copy())  # counted when the report is made, not while a user waits for its row
+
+    def _count_rows(self) -> None:
+        batches, self._rows = self._rows, []
+        for rows in batches:
+            for cell in cells_of(rows, self.recorder, self.t0_ns):
+                add_to_locust(self._environment.stats, cell, self.t0_ns)
+                self._cells.append(cell.message())
 
     def _report(self) -> None:
         """Tell the master what happened since the last report."""
         if not self._started.is_set():
             return
-        upto_ns = self._now_or_end()
-        offered = self._offered_by_gone + sum(user.offered_by(upto_ns) for user in self._users.values())
-        now = (max(offered, self.sent), self.sent, self.late)
-        offered, sent, late = (new - old for new, old in zip(now, self._told, strict=True))
-        self._told = now
+        upto_ns = monotonic_ns()
+        self._count_rows()
+        cells, self._cells = self._cells, []
+        sent, self._sent = self._sent, {}
+        for second, offered in self._newly_offered(min(upto_ns, self._now_or_end())):
+            sent.setdefault(second, [0, 0, 0])[0] += offered
         self._send(
             "lastwriter-delta",
             {
                 "worker": self.number,
-                "upto_ns": monotonic_ns(),
-                "offered": offered,
-                "sent": sent,
-                "late": late,
+                "upto_ns": upto_ns,
+                "intents": [[second, *counts] for second, counts in sent.items()],
                 "users": len(self._users),
-                "cells": self.stats.take(),
+                "cells": cells,
             },
         )
+
+    def _newly_offered(self, upto_ns: int) -> Iterator[tuple[int, int]]:
+        """Open loop: how many intents became due since the last call, by second."""
+        while True:
+            second_end_ns = self.t0_ns + (self._offered_second + 1) * SECOND_NS - 1
+            by_ns = min(upto_ns, second_end_ns)
+            due = self._offered_by_gone + sum(user.offered_by(by_ns) for user in self._users.values())
+            if due > self._offered_told:
+                yield self._offered_second, due - self._offered_told
+                self._offered_told = due
+            if upto_ns <= second_end_ns:
+                return
+            self._offered_second += 1
 
 
 _current: WorkerRun | None = None
@@ -257,6 +288,12 @@ def set_current(run: WorkerRun | None) -> None:
 def workload_of(user_class: type) -> str:
     """Name of a user class's workload: its own ``workload``, else the name of its file."""
     return str(getattr(user_class, "workload", "") or user_class.__module__.rpartition(".")[2])
+
+
+def load_clients() -> None:
+    """Import what clients are made of, so that it does not happen between a plan and its t0."""
+    import lastwriter.client.boto
+    import lastwriter.client.wire  # noqa: F401
 
 
 def _client(plan: LoadPlan, region: str, deadline_s: float) -> DynamoClient:
