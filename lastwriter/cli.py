@@ -174,9 +174,8 @@ def verify(run_name: str, results: Path) -> int:
 
     Exit code: 0 expectations met, 1 not met, 2 wrong use, 3 inconclusive.
     """
-    from verifier.verify import verify as judge
-
     from lastwriter.drill.runs import find_run
+    from verifier.verify import verify as judge
 
     directory = find_run(run_name, results)
     verdict = judge(directory.path)
@@ -197,10 +196,9 @@ def report(run_name: str, open_it: bool, results: Path) -> None:
     Examples:
       lastwriter report latest --open
     """
-    from verifier.verify import verify as judge
-
     from lastwriter.drill.runs import find_run
     from verifier.report import write_report
+    from verifier.verify import verify as judge
 
     directory = find_run(run_name, results)
     if not directory.verdict.exists():

@@ -67,11 +67,11 @@ class PlainProgress:
         if phase is not None and phase != self._phase:
             self._phase = phase
             self._print(f"{self._clock.stamp()}  phase {phase}")
-        if time.monotonic() - self._last >= _PLAIN_EVERY_S:
+        if "regions" in second and time.monotonic() - self._last >= _PLAIN_EVERY_S:
             self._last = time.monotonic()
             cells = [
                 f"{region} {_rate(row)} p99 {_ms(row.get('p99_ms'))}{_errors(row)}"
-                for region, row in second.get("regions", {}).items()
+                for region, row in second["regions"].items()
             ]
             self._print(f"{self._clock.stamp()}  {'; '.join(cells)}" + (f"  [{', '.join(faults)}]" if faults else ""))
 
@@ -87,11 +87,10 @@ class LiveProgress:
         from rich.live import Live
 
         self._clock = PhaseClock(profile)
-        self._console = Console(file=stream)
-        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._draw)
-        self._step = ""
         self._second: dict[str, Any] | None = None
         self._faults: list[str] = []
+        self._console = Console(file=stream)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._draw)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -103,7 +102,6 @@ class LiveProgress:
         self._live.stop()
 
     def step(self, text: str) -> None:
-        self._step = text
         self._second = None
         self._console.print(text, highlight=False)
 
@@ -112,7 +110,8 @@ class LiveProgress:
 
     def live(self, second: dict[str, Any], faults: list[str]) -> None:
         self._clock.begin(second)
-        self._second, self._faults = second, faults
+        if "regions" in second:
+            self._second, self._faults = second, faults
 
     def _draw(self) -> Any:
         from rich.console import Group
@@ -124,7 +123,7 @@ class LiveProgress:
         table = Table(box=None, padding=(0, 2, 0, 0))
         for heading in ("Region", "operations/s", "p50", "p99", "fail", "conflict", "unknown"):
             table.add_column(heading, justify="left" if heading == "Region" else "right", style="none")
-        for region, row in self._second.get("regions", {}).items():
+        for region, row in self._second["regions"].items():
             table.add_row(
                 region,
                 _rate(row),

@@ -77,9 +77,8 @@ def run_drill(profile: Profile, path: Path, options: RunOptions, progress: Progr
 
 def _judge(session: RunSession, progress: Progress, aborted: str | None) -> RunResult:
     """Verify what was recorded and write the report."""
-    from verifier.verify import verify
-
     from verifier.report import write_report
+    from verifier.verify import verify
 
     directory = session.directory
     if session.info.start_ns is None:
@@ -92,7 +91,15 @@ def _judge(session: RunSession, progress: Progress, aborted: str | None) -> RunR
             raise
         raise RunAborted(f"{aborted}; what was recorded cannot be judged: {error}") from error
     progress.step("writing the report")
-    return RunResult(directory, verdict, write_report(directory), aborted)
+    report: Path | None = None
+    try:
+        report = write_report(directory)
+    except Exception as error:  # noqa: BLE001 - the verdict stands, and is said, without its picture
+        progress.note(
+            f"the report could not be written: {type(error).__name__}: {error} "
+            f"(`lastwriter report {directory.path} --debug` shows where)"
+        )
+    return RunResult(directory, verdict, report, aborted)
 
 
 def _locustfiles(profile: Profile, path: Path) -> list[Path]:
