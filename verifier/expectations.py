@@ -143,4 +143,6 @@ def _say(measured: Measured, metric: Metric) -> str | None:
         return low
     if measured.high == float("inf"):
         return f"at least {low}"
+    if measured.low == 0 and metric.unit == "ms":
+        return f"at most {format_value(measured.high, metric.unit)}"
     return f"{low} to {format_value(measured.high, metric.unit)}"

@@ -31,11 +31,14 @@ THROTTLED: Final = frozenset(
         "TooManyRequestsException",
     }
 )
+OF_STRONG_READS: Final = ("register", "counter")
+"""Checks that say how stale a strong read was."""
+
 IN_FLIGHT: Final = "InFlight"
 """The worker stopped before the attempt was answered or given up: its end says nothing about latency."""
 
 TOO_MANY_MARKED_SECONDS: Final = 0.05
-"""Above this share of seconds in which the client itself was slow, no latency expectation is judged."""
+"""Above this share of seconds in which the client itself was slow, latencies are upper bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,38 +149,40 @@ def _twice(facts: Facts, selection: Selection) -> Measured:
     if (refusal := _no_ledger(facts)) is not None:
         return refusal
     balance = facts.balance
-    twice = int((balance.fates.twice & _intents(facts, selection)).sum())
+    selected = _intents(facts, selection)
+    twice = int((balance.fates.twice & selected).sum())
+    maybe = int((balance.fates.maybe_twice & selected).sum())
     if selection == Selection() and balance.store is not None:
         twice += balance.store.surplus
-    if not balance.exact or balance.open_keys:
-        return Measured(twice, math.inf, "the lineage is not known to its start everywhere")
-    return exactly(twice)
+    if not balance.exact:
+        return Measured(twice, math.inf, "part of the record is missing: the total is a lower bound")
+    return Measured(twice, twice + maybe, f"of {maybe:,} intents an unanswered attempt may have taken effect, unseen")
 
 
 def _stale_reads(facts: Facts, selection: Selection) -> Measured:
     history = facts.history
-    results = [facts.results[name] for name in ("register", "counter") if name in facts.results]
+    results = [facts.results[name] for name in OF_STRONG_READS if name in facts.results]
     judged = [result for result in results if result.exercised]
-    if not judged:
-        return unmeasured("no strong read of a marked item, or no check that could judge one")
-    stale: set[int] = set()
+    if not judged or not of_kind(history, Kind.READ).any():
+        return unmeasured("no strong read of a marked item or of a counter")
+    stale = np.zeros(len(history), np.bool_)
     for result in judged:
-        stale |= _stale_rows(result)
-    rows = np.fromiter(stale, np.int64, len(stale))
-    wanted = of_kind(history, Kind.READ)[rows] & _select(facts, selection)[rows]
-    count = int(wanted.sum())
+        stale[_stale_rows(history, result)] = True
+    count = int((stale & of_kind(history, Kind.READ) & _select(facts, selection)).sum())
     if any(result.verdict in ("unknown", "possible") for result in judged):
         return Measured(count, math.inf, "a check of strong reads was inconclusive")
     return exactly(count)
 
 
-def _stale_rows(result: Result) -> set[int]:
-    """Last witness row of each finding that says how stale a read was: the read itself."""
+def _stale_rows(history: History, result: Result) -> Int64:
+    """The read of each finding that says how stale it was: its last operation, unless a final item is meant."""
     everything = result.everything
-    if everything is not None and everything.stale_ms is not None:
-        stale = np.flatnonzero(~np.isnan(everything.stale_ms))
-        return set(everything.rows[everything.offsets[stale + 1] - 1].tolist())
-    return {found.rows[-1] for found in result.violations if found.stale_ms is not None and found.rows}
+    if everything is None or everything.stale_ms is None:
+        return np.zeros(0, np.int64)
+    stale = np.flatnonzero(~np.isnan(everything.stale_ms) & (np.diff(everything.offsets) > 0))
+    rows: Int64 = everything.rows[everything.offsets[stale + 1] - 1]
+    stale_rows: Int64 = rows[history.end_ns[rows] == everything.at_ns[stale]]
+    return stale_rows
 
 
 def _contract_breaches(facts: Facts, _: Selection) -> Measured:
@@ -248,16 +253,18 @@ def _amplification(facts: Facts, selection: Selection) -> Measured:
 def _latency(share: float) -> Callable[[Facts, Selection], Measured]:
     def measure(facts: Facts, selection: Selection) -> Measured:
         history = facts.history
-        start, end = facts.context.run.start_ns, facts.context.run.end_ns
-        marked = marked_seconds(history, facts.context)
-        if start is not None and end is not None and len(marked) > TOO_MANY_MARKED_SECONDS * (end - start) / 1e9:
-            return unmeasured(f"the load generator itself was slow in {len(marked)} seconds")
         values = answered_ms(history, _select(facts, selection) & timed(history))
         if not len(values):
             return unmeasured("no operation of that sort")
         if share < 1 and len(values) < 1 / (1 - share):
             return unmeasured(f"{len(values)} operations are too few for that percentile")
-        return exactly(percentile(values, share))
+        value = percentile(values, share)
+        start, end = facts.context.run.start_ns, facts.context.run.end_ns
+        marked = len(marked_seconds(history, facts.context))
+        if start is not None and end is not None and marked > TOO_MANY_MARKED_SECONDS * (end - start) / 1e9:
+            # A slow client only ever adds: what was measured still bounds what was served.
+            return Measured(0.0, value, f"the load generator itself was slow in {marked} seconds of the run")
+        return exactly(value)
 
     return measure
 

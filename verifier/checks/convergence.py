@@ -51,11 +51,13 @@ def differing(history: History, context: Context) -> Bool:
     different = np.zeros(len(history.keys), np.bool_)
     if len(replicas) < 2:
         return different
-    items = pa.chunked_array([pa.array(replica.items, pa.string()) for replica in replicas]).dictionary_encode()
-    codes = [chunk.indices.to_numpy() for chunk in items.unify_dictionaries().chunks]
+    items = pa.array([item for replica in replicas for item in replica.items], pa.string()).dictionary_encode()
+    codes = items.indices.to_numpy()
     content = [np.full(len(history.keys), -1, np.int64) for _ in replicas]
-    for replica, of, code in zip(replicas, content, codes, strict=True):
-        of[replica.key] = code
+    at = 0
+    for replica, of in zip(replicas, content, strict=True):
+        of[replica.key] = codes[at : at + len(replica.key)]
+        at += len(replica.key)
     for other in content[1:]:
         different |= other != content[0]
     return different

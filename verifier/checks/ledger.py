@@ -59,6 +59,8 @@ class Fates:
     """:class:`Fate`."""
     twice: Bool
     """More than one of its attempts is in the final lineage."""
+    maybe_twice: Bool
+    """Not known to be, but more than one may be: an attempt that never answered may stand there unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ def check_twice(history: History, context: Context) -> Result:
     fates = balance.fates
     twice = np.flatnonzero(fates.twice)
     retried = int(((fates.fate != Fate.REFUSED) & (history.attempt[fates.row] > 1)).sum())
+    maybe = int(fates.maybe_twice.sum())
     violations = []
     for at in twice.tolist():
         row = int(fates.row[at])
@@ -165,7 +168,9 @@ def check_twice(history: History, context: Context) -> Result:
         if len(violations) == WORST:
             break
     note = None if retried else "no intent took a second attempt"
-    verdict = judgement(len(twice), 0 if balance.open_keys else retried)
+    if maybe:
+        note = f"of {maybe:,} intents an attempt that never answered may have taken effect too, unseen"
+    verdict = judgement(len(twice), 0 if maybe or not balance.exact else retried)
     return Result(verdict, retried, tuple(violations), count=len(twice), note=note)
 
 
@@ -222,7 +227,9 @@ def _fates(history: History, lineage: Lineage) -> Fates:
     stands[code[order]] = rows[order]
     answered = np.flatnonzero(outcome[order] == Outcome.OK)[::-1]
     stands[code[order][answered]] = rows[order][answered]
-    return Fates(row=stands, fate=fate, twice=kept > 1)
+    hidden = ((outcome == Outcome.UNKNOWN) & ~inside & lineage.unseen[history.key[rows]]) | (place == Place.OPEN)
+    possible = kept + np.bincount(code[hidden], minlength=intents)
+    return Fates(row=stands, fate=fate, twice=kept > 1, maybe_twice=(kept <= 1) & (possible > 1))
 
 
 def _lost(history: History, lineage: Lineage, fates: Fates) -> Lost:
@@ -264,10 +271,12 @@ def _intent_ledger(history: History, fates: Fates, lost: Lost) -> IntentLedger:
     counts = np.bincount(fates.fate, minlength=len(Fate)).tolist()
     region = history.region[lost.row]
     winner = winner_regions(history, lost)
+    names = [NOT_RECORDED, *history.regions, NOBODY]  # as winner_regions numbers them, from −1 on
+    counted = np.bincount(region.astype(np.int64) * len(names) + winner + 1)
     pairs: dict[str, dict[str, int]] = {}
-    for (of, by), count in _counted(region, winner).items():
-        name = NOBODY if by == len(history.regions) else NOT_RECORDED if by < 0 else history.regions[by]
-        pairs.setdefault(history.regions[of], {})[name] = count
+    for pair in np.flatnonzero(counted).tolist():
+        of, by = divmod(pair, len(names))
+        pairs.setdefault(history.regions[of], {})[names[by]] = int(counted[pair])
     by_key = np.bincount(history.key[lost.row], minlength=len(history.keys))
     worst = np.argsort(-by_key, kind="stable")[:_WORST_KEYS]
     return IntentLedger(
@@ -290,11 +299,6 @@ def winner_regions(history: History, lost: Lost) -> Int64:
     region = np.where(lost.winner != NOT_FOUND, history.region[lost.winner], -1).astype(np.int64)
     region[~lost.winner_exists] = len(history.regions)
     return region
-
-
-def _counted(left: np.ndarray, right: np.ndarray) -> dict[tuple[int, int], int]:
-    pairs, counts = np.unique(np.stack((left.astype(np.int64), right.astype(np.int64))), axis=1, return_counts=True)
-    return {(int(a), int(b)): int(n) for (a, b), n in zip(pairs.T, counts, strict=True)}
 
 
 def _by_kind(history: History, fates: Fates) -> dict[str, KindLedger]:

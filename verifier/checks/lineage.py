@@ -73,6 +73,8 @@ class Lineage:
     """The final state of at least one replica was read."""
     concluded: int
     """Predecessors that were concluded rather than seen."""
+    unseen: Bool
+    """Keys whose lineage may hold writes that never answered and that nobody saw (k)."""
     contradictions: int
     """Marks for which the record shows two different predecessors."""
     strangers: int
@@ -97,6 +99,7 @@ class _Tracer:
         self.update = updates(history)
         self.initial = marks_by_key(context.initial.values(), self.keys)
         self.concluded = self.contradictions = 0
+        self.unseen: set[int] = set()
         self.extra: dict[tuple[int, int], int] = {}
         self.parent = self._edges()
         self.links = self.parent.tolist()
@@ -156,6 +159,7 @@ class _Tracer:
             gaps=gaps,
             final_read=bool(heads),
             concluded=self.concluded,
+            unseen=open_keys | np.isin(np.arange(keys), list(self.unseen)),
             contradictions=self.contradictions,
             strangers=self._strangers(),
         )
@@ -225,6 +229,7 @@ class _Tracer:
             if node >= 0 or not chain:  # a circle: the store shows two writes, each before the other
                 return chain, Gap(NOT_FOUND, FOREVER, None)
             found, gap = self.gaps.conclude(key, chain)
+            self.unseen.add(key)
             if found is None:
                 return chain, gap
             self.concluded += 1
