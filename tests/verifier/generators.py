@@ -23,7 +23,7 @@ def register_history(rng: random.Random, size: int, keys: int = 1, *, initial: i
         planned.append((rng.uniform(start, end), start, end, number))
     states = {f"k{key}": initial for key in range(keys)}
     done = []
-    for moment, start, end, number in sorted(planned):
+    for _, start, end, number in sorted(planned):
         key = f"k{rng.randrange(keys)}"
         state = states[key]
         kind = rng.choice(["read", "read", "read", "write", "write", "cas", "create"])
@@ -63,7 +63,7 @@ def counter_history(rng: random.Random, size: int, keys: int = 1, *, initial: in
         planned.append((rng.uniform(start, end), start, end, number))
     values = {f"k{key}": initial for key in range(keys)}
     done = []
-    for moment, start, end, number in sorted(planned):
+    for _, start, end, number in sorted(planned):
         key = f"k{rng.randrange(keys)}"
         if rng.random() < 0.45:
             done.append(Op("read", start, end, key=key, op=number, result=values[key], saw=None))
@@ -107,7 +107,7 @@ def damaged(rng: random.Random, ops: list[Op], *, marks: bool) -> list[Op]:
 
 
 def side_by_side(histories: list[list[Op]]) -> list[Op]:
-    """Many histories as one: the keys of the i-th are ``i:…``, and its ids and marks are moved out of the others' way."""
+    """Many histories as one: the keys of the i-th are ``i:…``, its ids and marks are moved out of the others' way."""
     ops = []
     base = 0
     for i, history in enumerate(histories):

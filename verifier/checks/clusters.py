@@ -245,15 +245,15 @@ class _Clusterer:
         history = self.history
         foreign = np.flatnonzero(self.sure & (history.saw != history.op))
         writer = self.marks.find(history.saw[foreign], history.key[foreign])
-        self._report("foreign", foreign, np.stack([foreign, np.where(writer == NOT_FOUND, -1, writer)], axis=1))
+        self._report("foreign", foreign, {"shown": np.where(writer == NOT_FOUND, -1, writer), "write": foreign})
         conditional = of_kind(history, Kind.CAS, Kind.CREATE) & self.sure
         wrong = np.flatnonzero(
             conditional & (history.expect != NULL) & (history.prev != NULL) & (history.expect != history.prev)
         )
-        writers = [self.marks.find(column[wrong], history.key[wrong]) for column in (history.expect, history.prev)]
-        self._report("condition", wrong, np.stack([wrong, *writers], axis=1))
+        expected, before = (self.marks.find(one[wrong], history.key[wrong]) for one in (history.expect, history.prev))
+        self._report("condition", wrong, {"expected": expected, "before": before, "write": wrong})
 
-    def _report(self, rule: str, rows: Int64, witness: Int64) -> None:
+    def _report(self, rule: str, rows: Int64, witness: dict[str, Int64]) -> None:
         if len(rows):
             self.found.append(Found(rule, self.history.key[rows].astype(np.int64), self.history.end_ns[rows], witness))
 
@@ -333,23 +333,23 @@ class _Clusterer:
         nobody = target == _NOWHERE
         self.judged += int((target != _UNJUDGED).sum())
         if nobody.any():
-            writer = np.where(refused, row, -1)
-            self._seen("refused", shown, nobody & refused, np.stack([shown.row, writer], axis=1), None)
-            self._seen("nobody", shown, nobody & ~refused, shown.row[:, None], None)
+            self._seen("refused", shown, nobody & refused, {"write": row, "by": shown.row}, None)
+            self._seen("nobody", shown, nobody & ~refused, {"by": shown.row}, None)
         begins = np.full(len(target), BEFORE, np.int64)
         begins[written] = history.start_ns[row[written]]
         early = (begins > BEFORE) & (shown.end < begins - self.slack)
         if early.any():
-            self._seen("early", shown, early, np.stack([shown.row, row], axis=1), begins - shown.end)
+            self._seen("early", shown, early, {"write": row, "by": shown.row}, begins - shown.end)
         shown.target = target
         return shown.keep((target >= 0) & ~early)
 
-    def _seen(self, rule: str, shown: _Shown, which: Bool, witness: Int64, gamma: Int64 | None) -> None:
+    def _seen(self, rule: str, shown: _Shown, which: Bool, witness: dict[str, Int64], gamma: Int64 | None) -> None:
         if not which.any():
             return
         at = np.where(shown.end[which] >= AFTER, shown.start[which], shown.end[which])
         slack = None if gamma is None else gamma[which]
-        self.found.append(Found(rule, shown.key[which], at, witness[which], slack, replica=shown.replica[which]))
+        rows = {role: row[which] for role, row in witness.items()}
+        self.found.append(Found(rule, shown.key[which], at, rows, slack, replica=shown.replica[which]))
 
     lost_marks: Int64 = _NONE
     lost_keys: Int64 = _NONE
@@ -375,7 +375,7 @@ class _Clusterer:
         first[1:] = target[1:] != target[:-1]
         leader = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
         rows, leaders, base = contested.row[order[~first]], contested.row[leader[~first]], target[~first]
-        witness = np.stack([np.where(base < self.rows_total, base, -1), leaders, rows], axis=1)
+        witness = {"base": np.where(base < self.rows_total, base, -1), "first": leaders, "second": rows}
         at = np.maximum(self.history.end_ns[rows], self.history.end_ns[leaders])
         self.found.append(Found("lost update", contested.key[order[~first]], at, witness))
         return links.keep(~disputed), contested

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,8 +26,8 @@ class Found:
     rule: str
     key: Int64
     at_ns: Int64
-    witness: Int64
-    """Rows of the history, (n, w); −1 where there is none."""
+    witness: Mapping[str, Int64]
+    """Rows of the history by what they are in the story; −1 where there is none. The last is who is blamed."""
     gamma_ns: Int64 | None = None
     """Null: no clock error would explain any of them away."""
     stale_ns: Int64 | None = None
@@ -45,7 +45,7 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
     count = sum(len(one) for one in found)
     if not count:
         return Result("holds" if exercised else "unknown", exercised, note=note)
-    width = max(one.witness.shape[1] for one in found)
+    width = max(len(one.witness) for one in found)
     key = np.concatenate([one.key for one in found])
     at = np.concatenate([one.at_ns for one in found])
     gamma = np.concatenate([_or(one.gamma_ns, ENDLESS, one) for one in found])
@@ -53,17 +53,19 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
     versions = np.concatenate([_or(one.stale_versions, NULL, one) for one in found])
     replica = np.concatenate([_or(one.replica, -1, one) for one in found])
     rule = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    witness = np.concatenate([_widen(one.witness, width) for one in found])
-    for left in range(width):
-        for right in range(left + 1, width):
-            witness[witness[:, right] == witness[:, left], right] = -1
+    roles = np.concatenate([_columns(one.witness, width) for one in found])
+    witness = roles.copy()
+    for right in range(width):
+        for left in range(right):
+            witness[roles[:, right] == roles[:, left], left] = -1
 
     # The worst first: what no clock explains, then what would need the greatest error; ties by time and key.
     order = np.lexsort((key, at, -np.where(stale == NULL, 0, stale), -gamma))
     stale_ms: Float64 = np.where(stale == NULL, np.nan, stale / 1e6)
     worst = []
     for i in order[:WORST].tolist():
-        facts: dict[str, object] = {"rule": found[rule[i]].rule}
+        one = found[rule[i]]
+        facts: dict[str, object] = {"rule": one.rule, "rows": dict(zip(one.witness, roles[i].tolist(), strict=False))}
         if replica[i] >= 0:
             facts["final"] = regions[replica[i]]
         worst.append(
@@ -139,5 +141,6 @@ def _or(values: Int64 | None, default: int, found: Found) -> Int64:
     return np.full(len(found), default, np.int64) if values is None else values
 
 
-def _widen(witness: Int64, width: int) -> Int64:
-    return np.pad(witness, ((0, 0), (0, width - witness.shape[1])), constant_values=-1)
+def _columns(witness: Mapping[str, Int64], width: int) -> Int64:
+    columns = np.stack(list(witness.values()), axis=1).astype(np.int64)
+    return np.pad(columns, ((0, 0), (0, width - columns.shape[1])), constant_values=-1)

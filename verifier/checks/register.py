@@ -137,14 +137,14 @@ class _Order:
         at = np.flatnonzero(self.chains.circular)
         rows = self.clusters.write[at]
         before = self.clusters.write[self.clusters.previous[at]]
-        return Found("circle", self.clusters.key[at], self.z[at], np.stack([rows, before], axis=1))
+        return Found("circle", self.clusters.key[at], self.z[at], {"before": before, "write": rows})
 
     def _late_writes(self, late: Bool) -> Found:
         """Writes that began after something had ended that was built upon them."""
         clusters = self.clusters
         at = clusters.member[late & (clusters.role == Role.WRITE)]
         on_top = self.behind[at]
-        witness = np.stack([clusters.write[on_top], self.first_ended[on_top], clusters.write[at]], axis=1)
+        witness = {"later": clusters.write[on_top], "in_place": self.first_ended[on_top], "by": clusters.write[at]}
         start = clusters.write_start[at]
         return Found("late", clusters.key[at], start, witness, start - self.after[at])
 
@@ -168,7 +168,7 @@ class _Order:
         stale = overtaken | late[reads]
         reads, shown, in_place, overtaken = reads[stale], shown[stale], in_place[stale], overtaken[stale]
         if not len(reads):
-            return Found("stale", shown, shown, np.zeros((0, 1), np.int64))
+            return Found("stale", shown, shown, {})
         troubled[self.chain_of[shown]] = True
 
         # Of the writes that prove it the one that had been in place longest.
@@ -191,16 +191,13 @@ class _Order:
         # Writes in place, less those that had begun before the value shown was in place: at least so many are missing.
         known = np.sort(self.placed_f[writes])
         versions = np.searchsorted(known, layout.place(self.key[shown], begin)) - at
-        witness = np.stack(
-            [
-                clusters.write[shown],
-                np.where(by_chain, -1, self.first_ended[shown]),
-                clusters.write[proof],
-                self.first_ended[proof],
-                clusters.row[reads],
-            ],
-            axis=1,
-        )
+        witness = {
+            "write": clusters.write[shown],
+            "shown_at": np.where(by_chain, -1, self.first_ended[shown]),
+            "later": clusters.write[proof],
+            "in_place": self.first_ended[proof],
+            "by": clusters.row[reads],
+        }
         return Found(
             "stale",
             clusters.key[shown],
@@ -221,14 +218,16 @@ class _Order:
         starts = np.flatnonzero(clusters.start == self.chain_z[member_chain])
         earliest = first_of(chains, member_chain[ends], ends)
         latest = first_of(chains, member_chain[starts], starts)
-        columns = []
-        for one in (first, second):
-            columns += [clusters.write[clusters.member[latest[one]]], self._row(earliest[one]), self._row(latest[one])]
+        witness = {}
+        for name, one in (("one", first), ("other", second)):
+            witness[f"{name}_write"] = clusters.write[clusters.member[latest[one]]]
+            witness[f"{name}_ended"] = self._row(earliest[one])
+            witness[f"{name}_began"] = self._row(latest[one])
         gamma = np.minimum(self.chain_z[first] - self.chain_f[second], self.chain_z[second] - self.chain_f[first])
         last = np.where(self.chain_z[first] > self.chain_z[second], latest[first], latest[second])
         at = np.where(clusters.end[last] < AFTER, clusters.end[last], clusters.start[last])
         key = clusters.key[clusters.member[latest[first]]]
-        return Found("order", key, at, np.stack(columns, axis=1), gamma, replica=clusters.replica[last])
+        return Found("order", key, at, witness, gamma, replica=clusters.replica[last])
 
     def _row(self, member: Int64) -> Int64:
         return np.where(member >= 0, self.clusters.row[member], -1)

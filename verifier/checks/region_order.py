@@ -1,0 +1,147 @@
+"""No Region shows w2 and then w1 where w1 had ended before w2 began (MREC's contract, per item).
+
+Whatever last writer wins throws away, an item never goes back in time in a Region: w1's timestamp is the smaller one,
+so where w2 has arrived, w1 can no more. What counts as shown is what is certain about the Region's own copy: strong
+reads, failed conditions that handed the item back, the final sweep, and a local write with the state it was applied
+to. Eventual reads may come from a copy that lags behind; they prove nothing.
+
+The timestamps of two Regions are two clocks. So where w1 and w2 come from different Regions, w1 must have ended more
+than a slack before w2 began; writes of one Region are compared as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from verifier.checks.findings import Found, result
+from verifier.checks.layout import Layout, key_chunks
+from verifier.checks.marks import NOT_FOUND, marks_of, of_kind, updates
+from verifier.checks.types import Context, Replica, Result
+from verifier.history.columns import NULL, History, Int64
+from verifier.history.schema import Kind, Outcome
+
+_NONE: Final = np.zeros(0, np.int64)
+
+
+def check_region_order(history: History, context: Context, *, region_clock_error_ns: int = 0) -> Result:
+    """Judge every Region's own sequence of states. ``region_clock_error_ns``: how far clocks of Regions may differ."""
+    observed = _Observed(history, context)
+    if not len(observed.writer):
+        return result([], 0, context.regions, 0, "no operation shows a mark")
+    slack = context.epsilon_ns + region_clock_error_ns
+    codes = len(context.regions)
+    found = [observed.backwards(observed.region * len(history.keys) + observed.key, slack)]
+    if slack:
+        # Once more among the writes of one Region each, which one clock has stamped.
+        origin = history.region[observed.writer].astype(np.int64)
+        place = (observed.region * codes + origin) * len(history.keys) + observed.key
+        same = observed.backwards(place, 0)
+        found.append(_without(same, found[0]))
+    return result(found, len(observed.writer), context.regions, 0, None)
+
+
+class _Observed:
+    """What each Region was seen to hold, and when. Arrays of length ``n``."""
+
+    def __init__(self, history: History, context: Context) -> None:
+        self.history = history
+        marks = marks_of(history, context)
+        self.context = context
+        update, answered = updates(history), history.outcome == Outcome.OK
+        strong = of_kind(history, Kind.READ, Kind.TXN_READ) & answered
+        strong |= update & (history.outcome == Outcome.FAIL)
+        own = update & answered & (history.saw == history.op)
+        parts = [
+            self._rows(np.flatnonzero((strong | own) & (history.saw != NULL)), history.saw),
+            self._rows(np.flatnonzero(own & (history.prev != NULL)), history.prev),
+        ]
+        parts += [self._swept(replica) for replica in context.final.values()]
+        mark, key, region, start, end, row = (np.concatenate(column) for column in zip(*parts, strict=True))
+        writer = marks.find(mark, key)
+        # A write without an answer has no known end; one that was refused is another check's business.
+        known = (writer != NOT_FOUND) & update[np.maximum(writer, 0)]
+        known &= history.outcome[np.maximum(writer, 0)] != Outcome.FAIL
+        self.key, self.region, self.start = key[known], region[known], start[known]
+        self.end, self.row, self.writer = end[known], row[known], writer[known]
+
+    def _rows(self, rows: Int64, mark: Int64) -> tuple[Int64, ...]:
+        history = self.history
+        regions = np.array(
+            [self.context.regions.index(name) if name in self.context.regions else -1 for name in history.regions],
+            np.int64,
+        )
+        region = regions[history.region[rows]]
+        rows, region = rows[region >= 0], region[region >= 0]
+        key = history.key[rows].astype(np.int64)
+        return mark[rows], key, region, history.start_ns[rows], history.end_ns[rows], rows
+
+    def _swept(self, replica: Replica) -> tuple[Int64, ...]:
+        shown = (replica.w != NULL) & (replica.region in self.context.regions)
+        region = self.context.regions.index(replica.region) if shown.any() else 0
+        key = replica.key[shown]
+        nowhere = np.full_like(key, -1)
+        return replica.w[shown], key, np.full_like(key, region), replica.start_ns[shown], replica.end_ns[shown], nowhere
+
+    def backwards(self, place: Int64, slack_ns: int) -> Found:
+        """Observations of w1 that began after one of w2 in the same place had ended."""
+        history = self.history
+        _, place = np.unique(place, return_inverse=True)
+        bounds = [self.start, self.end, history.start_ns[self.writer], history.end_ns[self.writer]]
+        first, last = min(int(one.min()) for one in bounds), max(int(one.max()) for one in bounds) + slack_ns
+        first -= 2 * self.context.epsilon_ns
+        parts = []
+        for begin, end in key_chunks(int(place.max()) + 1, first, last):
+            mine = np.flatnonzero((place >= begin) & (place < end))
+            seen, before = self._pairs(mine, place[mine] - begin, Layout(end - begin, first, last), slack_ns)
+            parts.append(np.stack([seen, before], axis=1))
+        seen, before = np.concatenate(parts).T
+        by, newer = self.writer[seen], self.writer[before]
+        gamma = np.minimum(
+            self.start[seen] - self.end[before] - 2 * self.context.epsilon_ns,
+            history.start_ns[newer] - history.end_ns[by] - slack_ns,
+        )
+        witness = {"older": by, "newer": newer, "before": self.row[before], "by": self.row[seen]}
+        replica = np.where(self.row[seen] < 0, self.region[seen], -1)
+        return Found("backwards", self.key[seen], self.end[seen], witness, gamma, replica=replica)
+
+    def _pairs(self, mine: Int64, place: Int64, layout: Layout, slack_ns: int) -> tuple[Int64, Int64]:
+        """Observations that go back, each with one that it goes back behind."""
+        history = self.history
+        began = layout.place(place, history.start_ns[self.writer[mine]])
+        by_end = np.argsort(layout.place(place, self.end[mine]))
+        ended = layout.place(place, self.end[mine])[by_end]
+        # The newest write that the place had shown by then, and which observation showed it.
+        newest = np.maximum.accumulate(began[by_end])
+        raised = np.ones(len(newest), np.bool_)
+        raised[1:] = began[by_end][1:] > newest[:-1]
+        which = np.maximum.accumulate(np.where(raised, np.arange(len(newest)), 0))
+        sure = np.flatnonzero(history.outcome[self.writer[mine]] == Outcome.OK)
+        began_seeing = self.start[mine[sure]] - 2 * self.context.epsilon_ns
+        last = np.searchsorted(ended, layout.place(place[sure], began_seeing), side="left") - 1
+        finished = layout.place(place[sure], history.end_ns[self.writer[mine[sure]]] + slack_ns)
+        back = (last >= 0) & (newest[np.maximum(last, 0)] > finished)
+        return mine[sure[back]], mine[by_end[which[last[back]]]]
+
+
+def _without(found: Found, known: Found) -> Found:
+    """Findings that are not yet known; they are told apart by the operations that show them."""
+    seen = set(_identity(known))
+    new = np.array([one not in seen for one in _identity(found)], np.bool_)
+    assert found.gamma_ns is not None
+    assert found.replica is not None
+    return Found(
+        found.rule,
+        found.key[new],
+        found.at_ns[new],
+        {role: rows[new] for role, rows in found.witness.items()},
+        found.gamma_ns[new],
+        replica=found.replica[new],
+    )
+
+
+def _identity(found: Found) -> list[tuple[int, ...]]:
+    assert found.replica is not None
+    columns = (found.witness["older"], found.witness["by"], found.replica)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
