@@ -103,7 +103,8 @@ class Core:
         serving = self._serving
 
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
-            table = serving[region].get(request.get("TableName"))  # type: ignore[arg-type]
+            name = request.get("TableName")
+            table = serving[region].get(name) if type(name) is str else None
             if table is None:
                 table = self._find(region, request)
             table.engine.write(table.store, compile_write(operation, request, table.schema), handle)

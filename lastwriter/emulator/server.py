@@ -120,7 +120,7 @@ class Port:
 
     def _bound(self) -> socket.socket:
         sock = socket.socket(self._family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Not SO_REUSEADDR: with it, somebody else's probe would find the port free while nobody listens.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((self._host, self.port))
         return sock
