@@ -16,7 +16,7 @@ class Now(BaseException):
 
 
 class Interrupted(Exception):  # noqa: N818 - an event, not a fault
-    """The first Ctrl-C or its like. The message names it."""
+    """The first Ctrl-C or its like. The message names it: ``Ctrl-C``."""
 
 
 class Interrupts:
@@ -68,7 +68,7 @@ class Interrupts:
 
     def _handle(self, number: int, _: object) -> None:
         self.count += 1
-        self.said = f"interrupted by {self._WORDS[signal.Signals(number)]}"
+        self.said = self._WORDS[signal.Signals(number)]
         self._check()
 
     def _check(self) -> None:

@@ -77,7 +77,7 @@ class Supervisor:
                     session.prepare(emulator.endpoints)
             except Interrupted as interruption:
                 session.finish("interrupted", str(interruption))
-                raise RunAborted(f"{interruption} before the load had begun") from None
+                raise RunAborted(f"interrupted by {interruption} before the load had begun") from None
             except (UserError, RunAborted) as error:
                 session.finish("aborted", str(error))
                 raise
@@ -91,7 +91,7 @@ class Supervisor:
             try:
                 self._drive(load, processes, emulator, faults)
             except Interrupted as interruption:
-                aborted = str(interruption)
+                aborted = f"interrupted by {interruption}"
             except RunAborted as error:
                 aborted = str(error)
                 self._progress.note(f"aborted: {aborted}")
@@ -135,6 +135,7 @@ class Supervisor:
             except Interrupted:
                 self._progress.note("ending the load; once more ends everything now")
                 with self._interrupts.second_only():
+                    faults.stop()
                     master.signal(signal.SIGINT)
                     self._wait_for_end(load, live, faults, [master, *workers])
                 raise
@@ -258,14 +259,16 @@ class Supervisor:
         session, profile = self._session, self._profile
         with self._interrupts.second_only():
             if load.start_ns:
-                session.loaded(load.start_ns, end_ns, phase_windows(profile, load.start_ns, end_ns), load.workers)
-            if emulator.process.poll() is None:
-                self._progress.step("settling: waiting for replication, then reading every replica")
-                session.settle(emulator.endpoints, emulator.control, stop=lambda: self._interrupts.count > 0)
+                phases = phase_windows(profile, load.start_ns, end_ns)
+                session.loaded(load.start_ns, end_ns, phases, load.workers)
+                if emulator.process.poll() is None:
+                    self._progress.step("settling: waiting for replication, then reading every replica")
+                    before = self._interrupts.count
+                    session.settle(emulator.endpoints, emulator.control, stop=lambda: self._interrupts.count > before)
             self._progress.step("closing the record")
             if self._interrupts.count:
-                aborted = self._interrupts.said
-                session.finish("interrupted", aborted)
+                aborted = f"interrupted by {self._interrupts.said}"
+                session.finish("interrupted", self._interrupts.said)
             else:
                 session.finish("finished" if aborted is None else "aborted", aborted)
         return aborted

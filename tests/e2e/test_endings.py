@@ -62,7 +62,7 @@ def test_ctrl_c_ends_the_load_and_judges_what_there_is(tmp_path: Path) -> None:
     assert "interrupted by Ctrl-C" in run.stderr
     assert run.info.ended == "interrupted"
     assert run.info.settled
-    assert run.verdict.complete, "every worker ended in order"
+    assert run.verdict.incomplete_reasons == ["the run was interrupted: Ctrl-C"], "every worker ended in order"
     assert run.verdict.headline in run.stdout
     assert run.directory.report.exists()
     assert gone(children)

@@ -25,7 +25,7 @@ def final_values(run: Drill) -> set[int]:
 
 
 def median_ms(run: Drill, kind: str) -> float:
-    table = pq.read_table(run.directory.history)
+    table = pq.read_table(sorted(run.directory.history.glob("*.parquet")))
     rows = np.array(table["kind"].to_pylist()) == kind
     return float(np.median((table["end_ns"].to_numpy() - table["start_ns"].to_numpy())[rows])) / 1e6
 
