@@ -215,7 +215,9 @@ def check_select(request: dict[str, Any]) -> None:
 
 
 def _segments(request: dict[str, Any]) -> tuple[int | None, int | None]:
-    segment, segments = request.get("Segment"), request.get("TotalSegments")
+    segment, segments = (
+        int(value) if value is not None else None for value in (request.get("Segment"), request.get("TotalSegments"))
+    )
     if segment is not None and segments is None:
         raise in_request(
             "The TotalSegments parameter is required but was not present in the request "
