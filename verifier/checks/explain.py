@@ -121,7 +121,7 @@ def relay(history: History, context: Context, found: Violation) -> str:
     source, target = found.facts["source"], found.facts["target"]
     since = seconds(context, history, int(str(found.facts["since_ns"])))
     return (
-        f"Nothing could pass from {source} to {target} from {since} on, yet {who(history, context, seen)} in {target} "
+        f"Nothing could pass from {source} to {target} from {since} on, yet {who(history, context, seen)} "
         f"shows {who(history, context, by)}, sent to {source} while the cut held: it came by way of another Region."
     )
 

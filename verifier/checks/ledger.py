@@ -105,7 +105,11 @@ def balance_of(history: History, context: Context) -> Balance:
     """The run's :class:`Balance`, worked out once."""
     made = context.shared.get("balance")
     if not isinstance(made, Balance):
-        made = context.shared["balance"] = _balance(history, context)
+        try:
+            made = _balance(history, context)
+        except Exception as error:  # noqa: BLE001 - what fails here must not take the other checks with it
+            made = _failed(f"the ledger itself failed: {type(error).__name__}: {error}", len(history.keys))
+        context.shared["balance"] = made
     return made
 
 
@@ -203,6 +207,42 @@ def _balance(history: History, context: Context) -> Balance:
     )
 
 
+def _failed(reason: str, keys: int) -> Balance:
+    """A balance that says nothing but why."""
+    nothing, none, no_keys = np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(keys, np.bool_)
+    empty = Lineage(
+        place=np.zeros(0, np.int8),
+        parent=nothing,
+        branch=nothing,
+        parted=nothing,
+        chain=nothing,
+        offsets=np.zeros(keys + 1, np.int64),
+        position=nothing,
+        open_keys=no_keys,
+        marked=no_keys,
+        split=no_keys,
+        gaps={},
+        final_read=False,
+        concluded=0,
+        unseen=no_keys,
+        contradictions=0,
+        strangers=0,
+    )
+    return Balance(
+        fates=Fates(nothing, np.zeros(0, np.int8), none, none),
+        lost=Lost(nothing, nothing, none),
+        store=None,
+        store_breaches=(),
+        intent=None,
+        judged=False,
+        reason=reason,
+        exact=False,
+        open_keys=0,
+        open_lost=(0, 0),
+        lineage=empty,
+    )
+
+
 def _fates(history: History, lineage: Lineage) -> Fates:
     rows = np.flatnonzero(updates(history) & lineage.marked[history.key])
     if len(rows) and int(history.attempt[rows].max()) > 1:
@@ -239,9 +279,7 @@ def _lost(history: History, lineage: Lineage, fates: Fates) -> Lost:
         return Lost(rows, rows, np.zeros(0, np.bool_))
     key = history.key[rows].astype(np.int64)
     first, length = lineage.offsets[key], np.diff(lineage.offsets)[key]
-    branch = lineage.branch[rows]
-    parted = np.where(branch >= 0, lineage.position[branch] + 1, 0)
-    place = np.maximum(parted, _first_not_before(history, lineage, key, history.start_ns[rows]))
+    place = np.maximum(lineage.parted[rows], _first_not_before(history, lineage, key, history.start_ns[rows]))
     exists = length > 0
     at = first + np.minimum(place, np.maximum(length - 1, 0))
     winner = np.full(len(rows), NOT_FOUND, np.int64)

@@ -57,6 +57,8 @@ class Lineage:
     """Predecessor that the record shows, by row (n): a row, :data:`ROOT`, or :data:`GAP`."""
     branch: Int64
     """Nearest predecessor that is in the lineage, by row (n): a row, :data:`ROOT` or :data:`GAP`."""
+    parted: Int64
+    """Place in the chain right after ``branch``, by row (n): where a write that is outside left it."""
     chain: Int64
     offsets: Int64
     position: Int64
@@ -149,7 +151,8 @@ class _Tracer:
         return Lineage(
             place=place[: self.rows],
             parent=np.where(observed < self.rows, observed, GAP),
-            branch=branch[: self.rows],
+            branch=np.where(branch < self.rows, branch, GAP)[: self.rows],
+            parted=np.where(branch >= 0, position[branch] + 1, 0)[: self.rows],
             chain=np.where(flat < self.rows, flat, NOT_FOUND),
             offsets=offsets,
             position=position[: self.rows],

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from verifier.checks import explain
+from verifier.checks import explain, explain_order
 from verifier.checks.convergence import check_convergence
+from verifier.checks.counter_value import check_counter_value
 from verifier.checks.explain import Explainer
 from verifier.checks.ledger import check_lost, check_store, check_twice
 from verifier.checks.refusals import check_forks, check_refused
+from verifier.checks.region_order import check_region_order
+from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
 from verifier.checks.types import Check
 from verifier.rundir import Mode
@@ -36,6 +39,38 @@ class CheckRow:
 
 
 CHECKS: Final[tuple[CheckRow, ...]] = (
+    CheckRow(
+        "register",
+        "strong reads and writes are linearizable, all Regions together",
+        check_register,
+        explain_order.order,
+        ("saw",),
+        {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "counter",
+        "counters count every increment once, all Regions together",
+        check_counter_value,
+        explain_order.order,
+        ("result",),
+        {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "local_register",
+        "strong reads and writes are linearizable within each Region",
+        check_local_register,
+        explain_order.order,
+        ("saw",),
+        {"MREC": "contract"},
+    ),
+    CheckRow(
+        "region_order",
+        "no Region goes back to an older write",
+        check_region_order,
+        explain_order.order,
+        ("saw",),
+        {"MREC": "contract"},
+    ),
     CheckRow(
         "lost",
         "no acknowledged write is lost",

@@ -1,0 +1,196 @@
+"""Sentences for the checks that judge order: registers, counters, and what a Region shows one after the other.
+
+A finding of these checks has a rule, and its witness operations have roles in the story (``facts["rows"]``): ``by`` is
+the operation that cannot be, unless a replica's final item is (``facts["final"]``); ``write`` or ``increment`` made the
+state that it shows, ``later`` a newer one, which ``in_place`` proves to have been there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from verifier.checks.explain import item, milliseconds, name, region, seconds, short, who
+from verifier.checks.types import Context, Violation
+from verifier.history.columns import NULL, History
+from verifier.history.schema import Outcome
+
+
+def order(history: History, context: Context, found: Violation) -> str:
+    """Every rule of the checks of registers and counters and of ``check_region_order``."""
+    story = _Story(history, context, found)
+    return _RULES.get(str(found.facts.get("rule")), _contradiction)(story)
+
+
+class _Story:
+    """A finding with its roles."""
+
+    def __init__(self, history: History, context: Context, found: Violation) -> None:
+        self.history, self.context, self.found = history, context, found
+        rows = found.facts.get("rows")
+        self.roles: dict[str, int] = rows if isinstance(rows, dict) else {}
+        self.rows = {role: row for role, row in self.roles.items() if row >= 0}
+        final = found.facts.get("final")
+        self.final = str(final) if final is not None else None
+
+    def who(self, role: str) -> str:
+        """An operation in full; the start of the run where it has no row."""
+        return who(self.history, self.context, self.rows[role]) if role in self.rows else "what the run began with"
+
+    def brief(self, *roles: str) -> str:
+        """``us-east-1's increment 0:17``, of the first role that has a row."""
+        for role in roles:
+            if role in self.rows:
+                return f"{region(self.history, self.rows[role])}'s {name(self.history, self.rows[role])}"
+        return "what the run began with"
+
+    def blamed(self) -> str:
+        """The operation or final item that cannot be."""
+        if self.final is not None and "by" not in self.rows:
+            return f"The final {item(self.history, self.found)} of {self.final}"
+        return self.who("by")
+
+    def is_read(self, role: str) -> bool:
+        """Whether the operation only looked."""
+        row = self.rows.get(role)
+        return row is None or self.history.kinds[self.history.kind[row]].startswith("read")
+
+    def gap(self) -> str:
+        """Γ in words: how long the one had been over before the other began."""
+        return milliseconds(self.found.gamma_ns) if self.found.gamma_ns is not None else "only"
+
+
+def _stale(story: _Story) -> str:
+    history, found = story.history, story.found
+    sentence = story.blamed()
+    if story.is_read("by"):
+        sentence += f" shows {story.brief('write', 'increment')}"
+    later, proof = story.rows.get("later"), story.rows.get("in_place")
+    sentence += f", but {story.who('later') if later is not None else 'a later state'}"
+    if proof is not None and proof != later:
+        sentence += f" was in place by then: {story.who('in_place')} had already shown it"
+    else:
+        sentence += " had already been answered"
+        if later is not None and "by" in story.rows and history.outcome[later] == Outcome.OK:
+            since = int(history.start_ns[story.rows["by"]]) - int(history.end_ns[later])
+            sentence += f", {milliseconds(since)} before" if since >= 0 else ""
+    behind = []
+    if found.stale_ms is not None and found.stale_ms > 0:
+        behind.append(milliseconds(round(found.stale_ms * 1e6)))
+    if found.stale_versions:
+        behind.append(f"{found.stale_versions:,} version{'' if found.stale_versions == 1 else 's'}")
+    return f"{sentence}. It was behind by at least {' and '.join(behind)}." if behind else f"{sentence}."
+
+
+def _lost_update(story: _Story) -> str:
+    history, first, second = story.history, story.rows["first"], story.rows["second"]
+    if "base" in story.roles:
+        return (
+            f"{story.who('first')} and {story.who('second')} were both applied to {story.brief('base')}: "
+            "one overwrote the other without having seen it."
+        )
+    if history.result[second] == history.result[first]:
+        return (
+            f"{story.who('first')} and {story.who('second')} were both told {int(history.result[second]):,}: "
+            "both counted on from the same value, so one of them is lost."
+        )
+    return f"{story.who('second')} overlaps what {story.who('first')} shows: one of two increments is lost."
+
+
+def _early(story: _Story) -> str:
+    role = "write" if "write" in story.rows else "increment"
+    return f"{story.blamed()} shows {story.who(role)}, which began {story.gap()} after that had been answered."
+
+
+def _nobody(story: _Story) -> str:
+    row = story.rows.get("by")
+    mark = int(story.history.saw[row]) if row is not None else NULL
+    return f"{story.blamed()} shows {f'the mark {mark}' if mark != NULL else 'the mark of a write'}, which nobody made."
+
+
+def _refused(story: _Story) -> str:
+    error = story.history.error[story.rows["write"]]
+    refusal = story.history.errors[error] if error >= 0 else "a refusal"
+    return f"{story.blamed()} shows {story.who('write')}, which was answered with {refusal} and so wrote nothing."
+
+
+def _foreign(story: _Story) -> str:
+    shown = f": {story.who('shown')}" if "shown" in story.rows else ""
+    return f"{story.who('write')} was answered with the mark of another write{shown}."
+
+
+def _condition(story: _Story) -> str:
+    return (
+        f"{story.who('write')} was to succeed only on {story.brief('expected')}, and did, "
+        f"but was applied to {story.brief('before')}."
+    )
+
+
+def _circle(story: _Story) -> str:
+    return (
+        f"{story.who('write')} says that it was applied to {story.who('before')}, and that, write by write, to itself: "
+        "no order of writes does this."
+    )
+
+
+def _late(story: _Story) -> str:
+    if story.found.stale_ms is not None:
+        return _stale(story)
+    proof = f" ({story.who('in_place')} had shown it)" if story.rows.get("in_place") != story.rows.get("later") else ""
+    return (
+        f"{story.who('by')} began {story.gap()} after {story.who('later')} was in place{proof}, "
+        "though that was built upon it."
+    )
+
+
+def _below(story: _Story) -> str:
+    return f"{story.blamed()} shows less than counter {item(story.history, story.found)} had when the run began."
+
+
+def _surplus(story: _Story) -> str:
+    when = seconds(story.context, story.history, story.found.at_ns)
+    return (
+        f"{story.blamed()} shows more than all increments of {item(story.history, story.found)} that had begun by "
+        f"{when} can have made: some were applied twice, or by nobody."
+    )
+
+
+def _backwards(story: _Story) -> str:
+    where = story.final if "by" not in story.rows else region(story.history, story.rows["by"])
+    before = f" (in {story.who('before')})" if story.rows.get("before") not in (None, story.rows.get("newer")) else ""
+    return (
+        f"{where} had shown {story.who('newer')}{before}, and then {story.blamed()} went back to {story.who('older')}, "
+        "which had ended before the other began."
+    )
+
+
+def _contradiction(story: _Story) -> str:
+    history, found = story.history, story.found
+    listed = "; ".join(who(history, story.context, row) + _shows(history, row) for row in found.rows)
+    slack = f" Clocks off by more than {milliseconds(found.gamma_ns)} would explain it." if found.gamma_ns else ""
+    return f"No order of the operations on {item(history, found)} explains what these saw: {listed}.{slack}"
+
+
+def _shows(history: History, row: int) -> str:
+    if not history.kinds[history.kind[row]].startswith("read"):
+        return ""
+    mark = int(history.saw[row])
+    return f" showing write {short(mark)}" if mark >= 0 else ""
+
+
+_RULES: Final[Mapping[str, Callable[[_Story], str]]] = {
+    "stale": _stale,
+    "lost update": _lost_update,
+    "early": _early,
+    "nobody": _nobody,
+    "refused": _refused,
+    "foreign": _foreign,
+    "condition": _condition,
+    "circle": _circle,
+    "late": _late,
+    "below": _below,
+    "surplus": _surplus,
+    "backwards": _backwards,
+    "order": _contradiction,
+}
+"""Sentence by rule; a rule without its own is told by listing the operations."""
