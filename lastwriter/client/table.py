@@ -391,11 +391,13 @@ class Recording:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         end_ns = monotonic_ns()
-        if self._outcome is None:
-            self.unknown("NotSaid" if kind is None else IN_FLIGHT if issubclass(kind, GreenletExit) else kind.__name__)
-        if self._outcome is Outcome.UNKNOWN and self._kind in READS:
-            self._outcome = Outcome.FAIL
-        flight, outcome = self._flight, self._outcome or Outcome.UNKNOWN
+        outcome = self._outcome
+        if outcome is None:
+            outcome = Outcome.UNKNOWN
+            self._error = "NotSaid" if kind is None else IN_FLIGHT if issubclass(kind, GreenletExit) else kind.__name__
+        if outcome is Outcome.UNKNOWN and self._kind in READS:
+            outcome = Outcome.FAIL
+        flight = self._flight
         self._table._write_row(
             flight, self._result, self._saw, self._prev, outcome, self._error, flight.begun_ns, end_ns
         )
