@@ -204,7 +204,7 @@ def _transport_error(raised: Exception) -> str:
         botocore.exceptions.EndpointConnectionError
         | botocore.exceptions.ConnectTimeoutError
         | botocore.exceptions.ProxyConnectionError,
-    ) or any(_in_handshake(cause) for cause in causes):
+    ) or any(_while_connecting(cause) for cause in causes):
         return CONNECT_ERROR
     if isinstance(raised, botocore.exceptions.ReadTimeoutError):
         return TIMEOUT
@@ -232,10 +232,11 @@ def _causes(raised: BaseException) -> list[BaseException]:
     return found
 
 
-def _in_handshake(error: BaseException) -> bool:
+def _while_connecting(error: BaseException) -> bool:
+    """Whether it came out of ``HTTPConnection.connect``: TCP, TLS handshake and the check of the certificate's name."""
     frame = error.__traceback__
     while frame is not None:
-        if frame.tb_frame.f_code.co_name == "do_handshake":
+        if frame.tb_frame.f_code.co_name == "connect":
             return True
         frame = frame.tb_next
     return False

@@ -83,7 +83,8 @@ class ReplyParser(HTTPResponseParser):
     def receive(self, data: bytes) -> HttpReply | None:
         """Feed what was read (empty: the peer closed). The reply once it is complete, else None.
 
-        Raises MalformedReply, for an end in the middle too; an end before the first byte of the answer (a 1xx is none) gives None.
+        Raises MalformedReply, for an end in the middle too; an end before the first byte of the answer (a 1xx is none)
+        gives None.
         """
         try:
             self.feed(data)

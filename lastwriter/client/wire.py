@@ -373,6 +373,10 @@ class _Connection:
 def _tls_context(ca_bundle: str | None) -> Any:
     path = ca_bundle or os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True)
     try:
-        return gevent.ssl.create_default_context(cafile=path)
+        # By name: without monkey patching, create_default_context would make a context that blocks the hub.
+        context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(cafile=path)
     except OSError as error:
         raise UserError(f"certificate bundle {path} cannot be read: {error.strerror or error}") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
