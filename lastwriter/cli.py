@@ -323,7 +323,7 @@ def init(folder: Path, profile: str) -> None:
 def _say(verdict: Verdict) -> None:
     from verifier.summary import terminal_lines
 
-    click.echo()
+    click.echo(err=True)
     for line in terminal_lines(verdict):
         click.echo(line)
 

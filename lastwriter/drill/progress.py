@@ -59,14 +59,12 @@ class PlainProgress:
         self._print(text)
 
     def note(self, text: str) -> None:
+        self._say_phase()
         self._print(f"{self._clock.stamp()}  {text}")
 
     def live(self, second: dict[str, Any], faults: list[str]) -> None:
         self._clock.begin(second)
-        phase = self._clock.phase
-        if phase is not None and phase != self._phase:
-            self._phase = phase
-            self._print(f"{self._clock.stamp()}  phase {phase}")
+        self._say_phase()
         if "regions" in second and time.monotonic() - self._last >= _PLAIN_EVERY_S:
             self._last = time.monotonic()
             cells = [
@@ -74,6 +72,12 @@ class PlainProgress:
                 for region, row in second["regions"].items()
             ]
             self._print(f"{self._clock.stamp()}  {'; '.join(cells)}" + (f"  [{', '.join(faults)}]" if faults else ""))
+
+    def _say_phase(self) -> None:
+        phase = self._clock.phase
+        if phase is not None and phase != self._phase:
+            self._phase = phase
+            self._print(f"{self._clock.stamp()}  phase {phase}")
 
     def _print(self, text: str) -> None:
         print(text, file=self._stream, flush=True)

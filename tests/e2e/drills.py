@@ -102,9 +102,14 @@ def live_lines(cwd: Path) -> list[dict[str, Any]]:
     return []
 
 
-def wait_until_loaded(cwd: Path, seconds: int = 2) -> None:
-    """Until the load has run for some seconds."""
-    wait_for(lambda: len([line for line in live_lines(cwd) if "event" not in line]) >= seconds, "the load began")
+def wait_until_loaded(process: subprocess.Popen[str], cwd: Path, seconds: int = 2) -> None:
+    """Until the load of a begun run has gone on for some seconds."""
+
+    def loaded() -> bool:
+        assert process.poll() is None, f"it ended early: {(cwd / 'stderr').read_text()}"
+        return len([line for line in live_lines(cwd) if "event" not in line]) >= seconds
+
+    wait_for(loaded, "the load began")
 
 
 def family(process: subprocess.Popen[str]) -> list[psutil.Process]:

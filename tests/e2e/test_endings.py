@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.drills import begin, end, family, lastwriter, of_kind, wait_for, wait_until_loaded
+from tests.e2e.conftest import Begin
+from tests.e2e.drills import end, family, lastwriter, of_kind, wait_for, wait_until_loaded
 
 pytestmark = pytest.mark.e2e
 
@@ -20,9 +21,9 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
 
 
-def test_a_killed_worker_on_a_correct_store_is_no_finding(tmp_path: Path) -> None:
+def test_a_killed_worker_on_a_correct_store_is_no_finding(begin: Begin, tmp_path: Path) -> None:
     process = begin("quickstart", "--short", "--mode", "MRSC", cwd=tmp_path)
-    wait_until_loaded(tmp_path, seconds=5)
+    wait_until_loaded(process, tmp_path, seconds=5)
     worker, _ = of_kind(family(process), "--worker")
     worker.kill()
     run = end(process, tmp_path)
@@ -37,9 +38,9 @@ def test_a_killed_worker_on_a_correct_store_is_no_finding(tmp_path: Path) -> Non
     assert any("died" in warning for warning in run.info.warnings)
 
 
-def test_sigkill_of_the_run_leaves_no_process(tmp_path: Path) -> None:
+def test_sigkill_of_the_run_leaves_no_process(begin: Begin, tmp_path: Path) -> None:
     process = begin(*LONG, cwd=tmp_path)
-    wait_until_loaded(tmp_path)
+    wait_until_loaded(process, tmp_path)
     children = family(process)
     assert len(children) >= 4, "emulator, master, two workers"
     process.kill()
@@ -52,9 +53,9 @@ def test_sigkill_of_the_run_leaves_no_process(tmp_path: Path) -> None:
     assert judged.returncode in (1, 3), judged.stderr
 
 
-def test_ctrl_c_ends_the_load_and_judges_what_there_is(tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_load_and_judges_what_there_is(begin: Begin, tmp_path: Path) -> None:
     process = begin(*LONG, cwd=tmp_path)
-    wait_until_loaded(tmp_path, seconds=3)
+    wait_until_loaded(process, tmp_path, seconds=3)
     children = family(process)
     process.send_signal(signal.SIGINT)
     run = end(process, tmp_path)
@@ -68,9 +69,9 @@ def test_ctrl_c_ends_the_load_and_judges_what_there_is(tmp_path: Path) -> None:
     assert gone(children)
 
 
-def test_a_second_ctrl_c_ends_everything_now(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_everything_now(begin: Begin, tmp_path: Path) -> None:
     process = begin(*LONG, cwd=tmp_path)
-    wait_until_loaded(tmp_path)
+    wait_until_loaded(process, tmp_path)
     children = family(process)
     stopped = of_kind(children, "--master")[0]
     stopped.suspend()  # a master that does not answer: the first Ctrl-C would wait for it
@@ -86,9 +87,9 @@ def test_a_second_ctrl_c_ends_everything_now(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("victim", ["--master", "emulator"])
-def test_a_run_that_cannot_go_on_says_so(victim: str, tmp_path: Path) -> None:
+def test_a_run_that_cannot_go_on_says_so(victim: str, begin: Begin, tmp_path: Path) -> None:
     process = begin(*LONG, cwd=tmp_path)
-    wait_until_loaded(tmp_path)
+    wait_until_loaded(process, tmp_path)
     children = family(process)
     of_kind(children, victim)[0].kill()
     run = end(process, tmp_path)
@@ -98,7 +99,7 @@ def test_a_run_that_cannot_go_on_says_so(victim: str, tmp_path: Path) -> None:
     assert gone(children)
 
 
-def test_two_runs_at_once_do_not_meet(tmp_path: Path) -> None:
+def test_two_runs_at_once_do_not_meet(begin: Begin, tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     for home in homes:
         home.mkdir()
