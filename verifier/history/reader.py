@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -36,13 +36,18 @@ from verifier.rundir import RunDirectory
 _PLURAL: Final = {"key_class": "key_classes"}
 
 
+Column = Callable[[str], pa.ChunkedArray]
+"""A column of a table or file by name, read when it is asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
     """All that one worker left: its rows, and what is known to be missing from them."""
 
     path: Path
     worker: int
-    rows: pa.Table
+    rows: int
+    column: Column
     op_limit: int | None
     since_ns: int | None
     ended: bool
@@ -61,10 +66,10 @@ def read_history(directory: RunDirectory) -> History:
     lost: list[LostRange] = []
     incomplete: list[str] = []
     for record in records:
-        _check_rows(record)
+        _check_ids(record)
         if record.ended:
             continue
-        op = _numbers(record.rows["op"], np.int64, NULL)
+        op = _numbers(record.column("op"), np.int64, NULL)
         ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
         lost += ranges
         incomplete.append(
@@ -74,7 +79,7 @@ def read_history(directory: RunDirectory) -> History:
     for worker in _workers_of_run(directory) - paths.keys():
         lost.append(LostRange(worker, op_id(worker, 0), op_id(worker + 1, 0) - 1, EARLIEST_NS))
         incomplete.append(f"worker {worker} left no record: any operation of it may be missing")
-    history = to_history([record.rows for record in records], tuple(lost), tuple(incomplete))
+    history = _history([(record.path, record.column) for record in records], tuple(lost), tuple(incomplete))
     _check_operations(directory, history)
     return history
 
@@ -85,19 +90,27 @@ def read_worker(path: Path) -> WorkerRecord:
     if path.suffix == ".arrow":
         stream = WorkerStream(path)
         batches = list(stream)
-        rows = pa.Table.from_batches(batches, COLUMNS)
-        return WorkerRecord(path, worker, rows, stream.op_limit, stream.since_ns, stream.ended)
+        table = pa.Table.from_batches(batches, COLUMNS)
+        return WorkerRecord(path, worker, stream.rows, table.column, stream.op_limit, stream.since_ns, stream.ended)
     with _reading(path):
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         check_schema(path, file.schema_arrow)
-        rows = file.read(COLUMNS.names)
+        rows = file.metadata.num_rows
         metadata = file.metadata.metadata or {}
         end, limit, since = (
             int(metadata[name]) if name in metadata else None for name in (META_END, META_OP_LIMIT, META_SINCE)
         )
-    if end is not None and end != rows.num_rows:
-        raise RecordError(f"{path}: the end mark counts {end:,} rows, {rows.num_rows:,} are there")
-    return WorkerRecord(path, worker, rows, limit, since, end is not None)
+    if end is not None and end != rows:
+        raise RecordError(f"{path}: the end mark counts {end:,} rows, {rows:,} are there")
+
+    def column(name: str) -> pa.ChunkedArray:
+        with _reading(path):
+            values = file.read([name]).column(0)
+        if len(values) != rows:
+            raise RecordError(f"{path}: damaged: column {name!r} has {len(values):,} rows of {rows:,}")
+        return values
+
+    return WorkerRecord(path, worker, rows, column, limit, since, end is not None)
 
 
 def read_replicas(
@@ -134,18 +147,7 @@ def read_replicas(
 
 def to_history(tables: list[pa.Table], lost: tuple[LostRange, ...] = (), incomplete: tuple[str, ...] = ()) -> History:
     """Rows with the columns of :data:`COLUMNS` as one :class:`History`."""
-    table = pa.concat_tables(tables).unify_dictionaries()
-    columns: dict[str, Any] = {}
-    for field in COLUMNS:
-        column = table[field.name]
-        if pa.types.is_dictionary(field.type):
-            codes, names = _codes(column)
-            columns[field.name] = codes
-            columns[_PLURAL.get(field.name, field.name + "s")] = names
-        else:
-            fill = np.nan if pa.types.is_floating(field.type) else NULL
-            columns[field.name] = _numbers(column, field.type.to_pandas_dtype(), fill)
-    return History(**columns, lost=lost, incomplete=incomplete)
+    return _history([(Path("table"), table.column) for table in tables], lost, incomplete)
 
 
 class _reading:  # noqa: N801 (used as a statement)
@@ -176,14 +178,39 @@ def _workers_of_run(directory: RunDirectory) -> set[int]:
         return set()  # run.json is checked by those who need it; here it can only add what is missing.
 
 
+def _history(
+    sources: Sequence[tuple[Path, Column]], lost: tuple[LostRange, ...], incomplete: tuple[str, ...]
+) -> History:
+    """Column by column, so that what Arrow needs for one is free again before the next."""
+    columns: dict[str, Any] = {}
+    for field in COLUMNS:
+        chunks: list[pa.Array] = []
+        for path, column in sources:
+            read = column(field.name)
+            if not field.nullable and read.null_count:
+                raise RecordError(f"{path}: column {field.name!r} is empty in {read.null_count:,} rows")
+            chunks += read.chunks
+        whole = pa.chunked_array(chunks, field.type)
+        if pa.types.is_dictionary(field.type):
+            codes, names = _codes(whole)
+            columns[field.name] = codes
+            columns[_PLURAL.get(field.name, field.name + "s")] = names
+        else:
+            fill = np.nan if pa.types.is_floating(field.type) else NULL
+            columns[field.name] = _numbers(whole, field.type.to_pandas_dtype(), fill)
+    return History(**columns, lost=lost, incomplete=incomplete)
+
+
 def _numbers(column: pa.ChunkedArray, dtype: npt.DTypeLike, fill: float) -> npt.NDArray[Any]:
     """A column of numbers as one array; ``fill`` stands for null."""
+    if len(column) and column.null_count == len(column):
+        return np.broadcast_to(np.array(fill, dtype), len(column))  # takes no memory
     values = np.empty(len(column), dtype)
     at = 0
     for chunk in column.chunks:
         here = values[at : at + len(chunk)]
         if chunk.null_count == len(chunk):
-            here[:] = fill if len(chunk) else 0
+            here[:] = fill
         else:
             here[:] = np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
             if chunk.null_count:
@@ -194,7 +221,10 @@ def _numbers(column: pa.ChunkedArray, dtype: npt.DTypeLike, fill: float) -> npt.
 
 def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
     """Dense codes and the names they stand for; a name has one code even if a writer's dictionary repeats it."""
+    column = column.unify_dictionaries()
     names: list[str] = next((chunk.dictionary.to_pylist() for chunk in column.chunks), [])
+    if len(names) == 1 and not column.null_count:
+        return np.broadcast_to(np.zeros((), np.int32), len(column)), tuple(names)
     indices = pa.chunked_array([chunk.indices for chunk in column.chunks], pa.int32())
     codes = _numbers(indices, np.int32, NO_CODE)
     unique = {name: code for code, name in reversed(list(enumerate(names)))}
@@ -205,18 +235,17 @@ def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], tuple[str, .
     return codes, tuple(names)
 
 
-def _check_rows(record: WorkerRecord) -> None:
-    path, rows = record.path, record.rows
-    for field in COLUMNS:
-        if not field.nullable and rows[field.name].null_count:
-            raise RecordError(f"{path}: column {field.name!r} is empty in {rows[field.name].null_count:,} rows")
-    if not rows.num_rows:
+def _check_ids(record: WorkerRecord) -> None:
+    """A worker's ids are its own, and below the limit that it announced."""
+    if not record.rows:
         return
-    least, most = (pc.min_max(rows["op"])[end].as_py() for end in ("min", "max"))
+    bounds = pc.min_max(record.column("op")).as_py()
+    least, most = bounds["min"], bounds["max"]
     if least < op_id(record.worker, 0) or most >= op_id(record.worker + 1, 0):
-        raise RecordError(f"{path}: holds operations of another worker ({least if least < 0 else most})")
+        other = least if least < op_id(record.worker, 0) else most
+        raise RecordError(f"{record.path}: holds an operation of another worker ({other})")
     if record.op_limit is not None and most > record.op_limit:
-        raise RecordError(f"{path}: operation {most} lies above the limit {record.op_limit} that was announced")
+        raise RecordError(f"{record.path}: operation {most} lies above the limit {record.op_limit} it had announced")
 
 
 def _check_operations(directory: RunDirectory, history: History) -> None:

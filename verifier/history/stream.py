@@ -117,6 +117,7 @@ class WorkerStream:
             position = source.tell()
             try:
                 batch, metadata = reader.read_next_batch_with_custom_metadata()
+                batch.validate()
                 good = batch_crc(batch) == int((metadata or {})[META_CRC]) if batch.num_rows else True
             except StopIteration:
                 self._check_end(source, position, size)

@@ -15,7 +15,7 @@ from tests.verifier.builders import Item, Op, add, build, read, table_of, write,
 from verifier.errors import RecordError
 from verifier.history.columns import NO_CODE, NULL, History
 from verifier.history.compact import compact
-from verifier.history.reader import read_history, read_replicas, read_worker
+from verifier.history.reader import WorkerRecord, read_history, read_replicas, read_worker
 from verifier.history.schema import ABSENT, COLUMNS, op_id
 from verifier.history.stream import WorkerStream, batch_crc
 from verifier.rundir import RunDirectory
@@ -110,6 +110,10 @@ def test_a_stream_cut_anywhere_gives_its_whole_batches_and_says_what_may_be_miss
     assert seen == {0, 40, 80, 120, 160, 200}
 
 
+def cells(worker: WorkerRecord) -> list[dict[str, object]]:
+    return pa.table([worker.column(name) for name in COLUMNS.names], COLUMNS).to_pylist()  # type: ignore[no-any-return]
+
+
 def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "worker-0.arrow"
     table = table_of(some_ops(120))
@@ -117,7 +121,7 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
     data = path.read_bytes()
     rng = random.Random(2)
     refused: list[str] = []
-    for _ in range(400):
+    for _ in range(200):
         damaged = bytearray(data)
         at = rng.randrange(len(data))
         damaged[at] ^= 1 << rng.randrange(8)
@@ -128,10 +132,10 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
             refused.append(str(error))
             continue
         if worker.ended:
-            assert worker.rows.to_pylist() == table.to_pylist(), f"byte {at}"
+            assert cells(worker) == table.to_pylist(), f"byte {at}"
         else:  # The header of the last message: the end is gone, and that is said.
-            assert worker.rows.to_pylist() == table.to_pylist()[: worker.rows.num_rows]
-    assert len(refused) > 150
+            assert cells(worker) == table.to_pylist()[: worker.rows]
+    assert len(refused) > 75
     assert all(str(path) in line and "\n" not in line for line in refused)
 
 
@@ -143,7 +147,7 @@ def test_a_flipped_bit_in_a_compacted_file_is_refused_or_changes_nothing(tmp_pat
     data = path.read_bytes()
     rng = random.Random(3)
     refused: list[str] = []
-    for _ in range(150):
+    for _ in range(80):
         damaged = bytearray(data)
         damaged[rng.randrange(len(data) * 2 // 3)] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
@@ -151,7 +155,7 @@ def test_a_flipped_bit_in_a_compacted_file_is_refused_or_changes_nothing(tmp_pat
             assert rows_of(read_history(directory)) == expected
         except RecordError as error:
             refused.append(str(error))
-    assert len(refused) > 75
+    assert len(refused) > 35
     assert all("worker-0.parquet" in line and "\n" not in line for line in refused)
 
 

@@ -1,0 +1,239 @@
+"""How fast a run is verified: from the files on disk to verdict.json, in process CPU seconds.
+
+The record is made up here, in a temporary directory: a correct MRSC store, or MREC with one writing Region and readers
+elsewhere who lag half a second behind (so that two thirds of the reads are findings). Keys share the operations evenly;
+the default is the hardest case, one hot key.
+
+    .venv/bin/python benchmarks/verify.py
+    .venv/bin/python benchmarks/verify.py --operations 10_000_000 --keys 1000 --workload counter
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verifier.history.columns import Int64
+from verifier.history.compact import ROWS_A_GROUP, write_options
+from verifier.history.schema import (
+    ABSENT,
+    COLUMNS,
+    META_END,
+    REPLICA_COLUMNS,
+    WORKER_SHIFT,
+    WRITER_ATTRIBUTE,
+)
+from verifier.rundir import RunDirectory, RunInfo, Versions, WorkerInfo
+
+REGIONS = ("us-east-1", "us-east-2", "us-west-2")
+T0 = 10**12
+SPACING_NS = 20_000
+LAG_NS = 500_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--operations", type=int, default=1_000_000)
+    parser.add_argument("--keys", type=int, default=1)
+    parser.add_argument("--workload", choices=["register", "counter", "both"], default="both")
+    parser.add_argument("--mode", choices=["MRSC", "MREC", "both"], default="both")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="files that the record is spread over")
+    parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    parser.add_argument("--verify", metavar="DIR", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.verify:
+        verify_once(Path(options.verify), options.profile)
+        return
+    workloads = ["register", "counter"] if options.workload == "both" else [options.workload]
+    modes = ["MRSC", "MREC"] if options.mode == "both" else [options.mode]
+    print(f"{options.operations:,} operations, {options.keys:,} keys; CPU and wall seconds of verify(), best of "
+          f"{options.rounds}; each in a process of its own")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        for workload in workloads:
+            for mode in modes:
+                path = Path(folder) / f"{workload}-{mode}"
+                make_run(path, workload, mode, options.operations, options.keys, options.workers)
+                size = sum(file.stat().st_size for file in path.rglob("*.parquet"))
+                runs = [measured(path, options.profile) for _ in range(options.rounds)]
+                best = min(runs, key=lambda run: run["cpu_s"])
+                print(
+                    f"{workload:9} {mode}  CPU {best['cpu_s']:6.2f} s  wall {best['wall_s']:6.2f} s  "
+                    f"peak {best['peak_mb']:,.0f} MB  {size / options.operations:.1f} B/op on disk  "
+                    f"{best['violations']:,} violations  contract {best['contract']}"
+                )
+
+
+def measured(path: Path, profile: bool) -> dict[str, Any]:
+    """One verification in a process of its own, its imports not counted."""
+    command = [sys.executable, __file__, "--verify", str(path)] + (["--profile"] if profile else [])
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    *said, last = done.stdout.decode().strip().splitlines()
+    if said:
+        print("\n".join(said))
+    measurement: dict[str, Any] = json.loads(last)
+    return measurement
+
+
+def verify_once(path: Path, profile: bool) -> None:
+    from verifier.verify import verify
+
+    steps: list[tuple[str, float]] = []
+    wall, cpu = time.perf_counter(), time.process_time()
+    verdict = verify(path, progress=lambda what, _: steps.append((what, time.process_time())))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    if profile:
+        for (what, begun), (_, ended) in itertools.pairwise(steps):
+            print(f"  {ended - begun:6.3f} s  {what}")
+    print(
+        json.dumps(
+            {
+                "cpu_s": cpu,
+                "wall_s": wall,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "violations": sum(check.violations for check in verdict.checks),
+                "contract": verdict.contract_verdict,
+            }
+        )
+    )
+
+
+def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, workers: int) -> None:
+    """A run directory: half reads, half updates, 64 processes a key, every operation in flight for a while."""
+    rng = np.random.default_rng(1)
+    directory = RunDirectory(path)
+    directory.history.mkdir(parents=True)
+    moment = T0 + np.arange(operations, dtype=np.int64) * SPACING_NS
+    key = rng.integers(0, keys, operations)
+    updating = rng.random(operations) < 0.5
+    region = rng.integers(0, 3, operations)
+    if mode == "MREC":
+        region[updating] = 0
+    worker = np.arange(operations) % workers
+    op = (worker << WORKER_SHIFT) | (np.arange(operations) // workers)
+    latency = 60 * SPACING_NS
+    start = moment - rng.integers(1, latency // 2, operations)
+    end = moment + rng.integers(1, latency // 2, operations)
+
+    state, count = after(key, updating, op, moment, moment)
+    if mode == "MREC":
+        lagging = moment - LAG_NS
+        behind_state, behind_count = after(key, updating, op, moment, lagging)
+        remote = ~updating & (region != 0)
+        state, count = np.where(remote, behind_state, state), np.where(remote, behind_count, count)
+    before, _ = after(key, updating, op, moment, moment - 1)
+
+    def text(values: list[str], codes: Int64) -> pa.Array:
+        return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(values, pa.string()))
+
+    one = np.zeros(operations, np.int64)
+    nothing = pa.nulls(operations, pa.dictionary(pa.int32(), pa.string()))
+    counting = workload == "counter"
+    columns: dict[str, Any] = {
+        "op": op,
+        "intent": op,
+        "attempt": one + 1,
+        "token": pa.nulls(operations, pa.int64()),
+        "worker": worker,
+        "process": np.arange(operations) % (64 * workers),
+        "region": text(list(REGIONS), region),
+        "home_region": nothing,
+        "workload": text([workload + "s"], one),
+        "kind": text(["read", "add" if counting else "write"], updating.astype(np.int64)),
+        "key_class": nothing,
+        "key": text([f"{workload}-{number}" for number in range(keys)], key),
+        "logical_key": nothing,
+        "value": pa.array(one + 1 if counting else op, mask=~updating),
+        "expect": pa.nulls(operations, pa.int64()),
+        "result": count if counting else pa.nulls(operations, pa.int64()),
+        "saw": np.where(updating, op, state),
+        "prev": pa.array(before, mask=~updating),
+        "outcome": one,
+        "error": nothing,
+        "units": pa.array(np.ones(operations, np.float32)),
+        "scheduled_ns": start - 1000,
+        "start_ns": start,
+        "end_ns": end,
+    }
+    table = pa.table({name: pa.array(column) if isinstance(column, np.ndarray) else column
+                      for name, column in columns.items()}).cast(COLUMNS)  # fmt: skip
+    for number in range(workers):
+        mine = table.filter(pa.array(worker == number))
+        mine = mine.replace_schema_metadata({**(COLUMNS.metadata or {}), META_END: str(mine.num_rows)})
+        file = directory.history / f"worker-{number}.parquet"
+        pq.write_table(mine, file, row_group_size=ROWS_A_GROUP, **write_options())
+
+    last = int(end.max()) + 10**9
+    present = np.unique(key[updating])
+    final_state, final_count = after(key, updating, op, moment, np.full(keys, last), np.arange(keys))
+    rows = [
+        {
+            "key": f"{workload}-{number}",
+            "value": int(final_count[number]) if counting else int(final_state[number]),
+            "w": int(final_state[number]),
+            "p": None,
+            "item": json.dumps({WRITER_ATTRIBUTE: {"N": str(final_state[number])}}),
+            "start_ns": last,
+            "end_ns": last + 10**6,
+        }
+        for number in present.tolist()
+    ]
+    for name in REGIONS:
+        for when, content in (("initial", []), ("final", rows)):
+            file = directory.replica(when, name)  # type: ignore[arg-type]
+            file.parent.mkdir(exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(content, REPLICA_COLUMNS), file)
+    directory.faults.write_text("")
+    run = RunInfo(
+        schema=1,
+        run=path.name,
+        profile={"name": "benchmark"},
+        mode=mode,
+        regions=list(REGIONS),
+        table="benchmark",
+        target="emulator",
+        client="wire",
+        seed=1,
+        versions=Versions(lastwriter="0", python="0", locust="0", botocore="0"),
+        workers=[WorkerInfo(worker=number, host="localhost") for number in range(workers)],
+        created="2026-01-01T00:00:00Z",
+        created_ns=0,
+        start_ns=T0,
+        end_ns=last,
+        ended="finished",
+        settled=True,
+        queues_empty=True,
+    )
+    directory.run_json.write_text(run.model_dump_json(by_alias=True))
+
+
+def after(
+    key: Int64, updating: Int64, op: Int64, moment: Int64, at: Int64, keys_at: Int64 | None = None
+) -> tuple[Int64, Int64]:
+    """Writer of the state, and number of updates, of each key at (and including) a moment."""
+    rows = np.flatnonzero(updating)
+    order = rows[np.lexsort((moment[rows], key[rows]))]
+    span = int(max(moment.max(), at.max())) + 1
+    placed = key[order] * span + moment[order]
+    of = key if keys_at is None else keys_at
+    last = np.searchsorted(placed, of * span + at, side="right")
+    base = np.searchsorted(key[order], of)
+    count = last - base
+    writers = np.append(op[order], ABSENT)
+    return np.where(count > 0, writers[last - 1], ABSENT), count
+
+
+if __name__ == "__main__":
+    main()
