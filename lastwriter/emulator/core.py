@@ -25,12 +25,13 @@ from typing import Any, Final
 
 from lastwriter.emulator.environment import Environment, Handle, Reply
 from lastwriter.emulator.errors import ApiError
+from lastwriter.emulator.members import Serving
 from lastwriter.emulator.network import Network, RoundTrip
 from lastwriter.emulator.operations import compile_get, compile_scan, compile_write, table_name
 from lastwriter.emulator.roundtrips import round_trip_ns
 from lastwriter.emulator.scheduler import Scheduler
 from lastwriter.emulator.settings import Settings
-from lastwriter.emulator.tables import ControlPlane, Serving
+from lastwriter.emulator.tables import ControlPlane
 
 WRITES: Final = ("PutItem", "UpdateItem", "DeleteItem")
 _LIMIT: Final = 2000

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 import functools
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
 from lastwriter.errors import UserError
 
-_DATA: Final = "lastwriter.emulator"
+_DATA: Final = Path(__file__).with_name("data")
 
 
 @functools.cache
@@ -57,4 +57,4 @@ def _round_trips() -> dict[str, dict[str, float]]:
 
 
 def _load(name: str) -> Any:
-    return orjson.loads((resources.files(_DATA) / "data" / name).read_bytes())
+    return orjson.loads((_DATA / name).read_bytes())

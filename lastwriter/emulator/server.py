@@ -180,7 +180,11 @@ class Server:
     def request(self, region: str, operation: str, request: dict[str, Any], exchange: Exchange) -> None:
         """Hand a request to the core and its effects on."""
         self.handled += 1
-        self._perform(self.core.handle(region, operation, request, exchange, time.monotonic_ns()))
+        try:
+            self._perform(self.core.handle(region, operation, request, exchange, time.monotonic_ns()))
+        except BaseException:
+            self._perform(self.core.environment.take_replies())
+            raise
 
     def respond(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """Hand a request of the control port on."""
@@ -190,7 +194,11 @@ class Server:
         return answer
 
     def _on_timer(self) -> None:
-        self._perform(self.core.on_timer(time.monotonic_ns()))
+        try:
+            self._perform(self.core.on_timer(time.monotonic_ns()))
+        except Exception:  # noqa: BLE001 - one event's failure must not stop the clock for all others
+            traceback.print_exc()
+            self._perform(self.core.environment.take_replies())
 
     def _perform(self, replies: list[Reply]) -> None:
         for exchange, status, body in replies:

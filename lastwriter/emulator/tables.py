@@ -27,63 +27,14 @@ from typing import Any, Final
 
 from lastwriter.emulator.environment import Environment
 from lastwriter.emulator.errors import ApiError, validation
+from lastwriter.emulator.members import Member, Serving, Table, describe
 from lastwriter.emulator.mrec import MrecReplica, MrecTable, ReplicatorDelay
-from lastwriter.emulator.mrsc import MrscTable, Node
+from lastwriter.emulator.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.operations import table_name
-from lastwriter.emulator.schema import TableSchema, TableSettings, parse_create_table
+from lastwriter.emulator.schema import parse_create_table
 from lastwriter.emulator.updates import MembershipChange, parse_update
 
-ACCOUNT: Final = "000000000000"
-GLOBAL_TABLE_VERSION: Final = "2019.11.21"
 _DAY_NS: Final = 24 * 3600 * 10**9
-
-
-class Member:
-    """A table of one Region: alone, or a replica of a global table."""
-
-    __slots__ = ("created", "deletion_protection", "region", "status", "store", "stream_label", "table", "table_id")
-
-    def __init__(self, table: Table, region: str, store: MrecReplica | Node, created: float, table_id: str) -> None:
-        self.table = table
-        self.region = region
-        self.store = store
-        self.status = "CREATING"
-        self.created = created
-        self.table_id = table_id
-        self.deletion_protection = False
-        self.stream_label: str | None = None
-
-
-class Table:
-    """One-Region or global: the members with their engine."""
-
-    __slots__ = ("engine", "members", "schema", "settings", "sources", "stream_view_type", "witness", "witness_status")
-
-    def __init__(self, schema: TableSchema, settings: TableSettings, engine: MrecTable | MrscTable) -> None:
-        self.schema = schema
-        self.settings = settings
-        self.engine = engine
-        self.members: dict[str, Member] = {}  # in order of creation
-        self.witness: str | None = None
-        self.witness_status = "ACTIVE"
-        self.stream_view_type = settings.stream_view_type
-        self.sources: dict[str, tuple[str, int]] = {}  # replica → the Region it was made from, and when
-
-    @property
-    def mode(self) -> str:
-        """MREC, MRSC or one-Region."""
-        return self.engine.mode if len(self.members) > 1 or self.witness else "one-Region"
-
-
-class Serving:
-    """What a request on a table's data needs; only of tables that serve it."""
-
-    __slots__ = ("engine", "schema", "store")
-
-    def __init__(self, member: Member) -> None:
-        self.engine: Any = member.table.engine
-        self.store: Any = member.store
-        self.schema = member.table.schema
 
 
 class ControlPlane:
@@ -117,13 +68,13 @@ class ControlPlane:
         self.tables.append(table)
         member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
         member.deletion_protection = settings.deletion_protection
-        reply = {"TableDescription": self.describe(member)}
+        reply = {"TableDescription": describe(member)}
         self._later(self._activate, member)
         return reply
 
     def describe_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """The table as this Region sees it."""
-        return {"Table": self.describe(self._member(region, request))}
+        return {"Table": describe(self._member(region, request))}
 
     def list_tables(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """Names in this Region, a page at a time."""
@@ -164,7 +115,7 @@ class ControlPlane:
                 "set to STRONG."
             )
         self._refuse_recent_source(table, region)
-        reply = {"TableDescription": {**self.describe(member), "TableStatus": "DELETING"}}
+        reply = {"TableDescription": {**describe(member), "TableStatus": "DELETING"}}
         self._leave(member)
         return reply
 
@@ -179,7 +130,7 @@ class ControlPlane:
             if member.status != "ACTIVE":
                 raise _in_use()
             change.apply(member)
-        return {"TableDescription": self.describe(member)}
+        return {"TableDescription": describe(member)}
 
     # -- ready-made
 
@@ -213,62 +164,7 @@ class ControlPlane:
             if isinstance(table.engine, MrecTable):
                 table.engine.set_delay(self._delay)
             else:
-                table.engine.on_latency()
-
-    # -- descriptions
-
-    def describe(self, member: Member) -> dict[str, Any]:
-        """A TableDescription."""
-        table, settings = member.table, member.table.settings
-        request = settings.request
-        arn = f"arn:aws:dynamodb:{member.region}:{ACCOUNT}:table/{table.schema.name}"
-        on_demand = settings.billing_mode == "PAY_PER_REQUEST"
-        units = (0, 0) if on_demand else (settings.read_units, settings.write_units)
-        description: dict[str, Any] = {
-            "AttributeDefinitions": request.get("AttributeDefinitions", []),
-            "TableName": table.schema.name,
-            "KeySchema": request.get("KeySchema", []),
-            "TableStatus": member.status,
-            "CreationDateTime": member.created,
-            "ProvisionedThroughput": {
-                "NumberOfDecreasesToday": 0,
-                "ReadCapacityUnits": units[0],
-                "WriteCapacityUnits": units[1],
-            },
-            "TableSizeBytes": 0,
-            "ItemCount": sum(1 for _ in member.store.visible()),
-            "TableArn": arn,
-            "TableId": member.table_id,
-            "DeletionProtectionEnabled": member.deletion_protection,
-        }
-        if on_demand:
-            description["BillingModeSummary"] = {
-                "BillingMode": "PAY_PER_REQUEST",
-                "LastUpdateToPayPerRequestDateTime": member.created,
-            }
-        if table.stream_view_type and member.stream_label:
-            description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream_view_type}
-            description["LatestStreamLabel"] = member.stream_label
-            description["LatestStreamArn"] = f"{arn}/stream/{member.stream_label}"
-        others = [other for other in table.members.values() if other is not member]
-        if others or table.witness:
-            description["GlobalTableVersion"] = GLOBAL_TABLE_VERSION
-            description["GlobalTableSettingsReplicationMode"] = "ENABLED_WITH_OVERRIDES"
-            description["Replicas"] = [
-                {
-                    "RegionName": other.region,
-                    "ReplicaStatus": other.status,
-                    "GlobalTableSettingsReplicationMode": "ENABLED_WITH_OVERRIDES",
-                }
-                for other in others
-            ]
-            if table.mode == "MRSC":
-                description["MultiRegionConsistency"] = "STRONG"
-            if table.witness:
-                description["GlobalTableWitnesses"] = [
-                    {"RegionName": table.witness, "WitnessStatus": table.witness_status}
-                ]
-        return description
+                table.engine.journal.on_latency()
 
     # -- members
 
@@ -344,7 +240,7 @@ class ControlPlane:
         table = member.table
         strong = table.engine
         assert isinstance(strong, MrscTable)
-        assert isinstance(member.store, Node)
+        assert isinstance(member.store, MrscReplica)
         engine = MrecTable(self._environment, self._delay)
         replica = engine.add(member.region)
         now_ns = self._environment.scheduler.now_ns
@@ -369,7 +265,7 @@ class ControlPlane:
                     "to the table in the last 24 hours."
                 )
 
-    def _join(self, table: Table, region: str, store: MrecReplica | Node) -> Member:
+    def _join(self, table: Table, region: str, store: MrecReplica | MrscReplica) -> Member:
         created = round(self._wall(), 3)
         table_id = str(uuid.UUID(int=self._environment.rng.getrandbits(128), version=4))
         member = Member(table, region, store, created, table_id)
