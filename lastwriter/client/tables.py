@@ -1,4 +1,4 @@
-"""The control plane: makes, removes and reads global tables through boto3. Needs no gevent.
+"""The control plane: makes and removes global tables through boto3. Needs no gevent.
 
 What AWS does with these calls is written down in the public ``aws-controllers-k8s/dynamodb-controller`` repository
 (``docs/api-quirks/table-global-tables.md`` and ``table-replicas.md``, observed in October 2026). What shaped this file:
@@ -15,22 +15,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import botocore.exceptions
-import orjson
-import pyarrow as pa
 
-from lastwriter.client.boto import BotoClient, dynamodb
+from lastwriter.client.boto import dynamodb
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable, credentials_at
-from lastwriter.client.outcome import BAD_CHECKSUM, NOT_SENT, THROTTLED
-from lastwriter.client.protocol import Reply
+from lastwriter.client.refusals import refused, unreachable
+from lastwriter.client.replica import read_replica
 from lastwriter.errors import UserError
-from verifier.history.schema import (
-    KEY_ATTRIBUTE,
-    PREVIOUS_ATTRIBUTE,
-    REPLICA_COLUMNS,
-    VALUE_ATTRIBUTE,
-    WRITER_ATTRIBUTE,
-)
+from verifier.history.schema import KEY_ATTRIBUTE
 from verifier.rundir import Mode
+
+__all__ = ["Progress", "create_global_table", "delete_global_table", "read_replica"]
 
 Progress = Callable[[str], None]
 """Told in one short sentence what is being done or waited for."""
@@ -40,14 +34,8 @@ WAIT_S: Final = 900.0
 
 _CONTROL_DEADLINE_S: Final = 10.0
 _CONTROL_ATTEMPTS: Final = 4
-_SCAN_DEADLINE_S: Final = 20.0
-_SCAN_PATIENCE_S: Final = 30.0
-"""How long one page is asked for again and again."""
-_CONNECT_PATIENCE_S: Final = 3.0
-"""The same, where nothing listens."""
 _FIRST_POLL_S: Final = 0.02
 _LONGEST_POLL_S: Final = 3.0
-_INT64: Final = range(-(2**63) + 1, 2**63)  # the lowest value stands for null
 
 
 def create_global_table(
@@ -70,50 +58,8 @@ def create_global_table(
     endpoint that cannot be reached or refuses.
     """
     _check_regions(mode, tuple(endpoints), witness)
-    group = _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s)
-    home, *others = endpoints
-    found = group.describe_all()
-    if found.get(home) is None:
-        if found:
-            raise UserError(
-                f"table {table} is in {', '.join(found)} but not in {home}; delete it there, or name another table"
-            )
-        group.say(f"creating {table} in {home}")
-        group.call(
-            home,
-            "CreateTable",
-            TableName=table,
-            AttributeDefinitions=[{"AttributeName": KEY_ATTRIBUTE, "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": KEY_ATTRIBUTE, "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        shape = group.wait_active(home)
-        changed = True
-    else:
-        shape = group.wait_active(home)
-        changed = False
-    _check_fits(table, home, shape, mode, endpoints, witness)
-    missing = [region for region in others if region not in shape.replicas]
-    for region in missing:
-        if found.get(region) is not None:
-            raise UserError(f"table {table} in {region} is a table of its own; delete it, or name another table")
-    if mode == "MRSC" and missing:
-        group.say(f"making {table} a global table of {_and(others + ([f'witness {witness}'] if witness else []))}")
-        witnesses = {"GlobalTableWitnessUpdates": [{"Create": {"RegionName": witness}}]} if witness else {}
-        group.update(
-            home,
-            ReplicaUpdates=[{"Create": {"RegionName": region}} for region in others],
-            MultiRegionConsistency="STRONG",
-            **witnesses,
-        )
-    elif mode == "MREC":
-        for region in missing:
-            group.say(f"adding a replica of {table} in {region}")
-            group.update(home, ReplicaUpdates=[{"Create": {"RegionName": region}}])
-            group.wait_active(home, [region])
-    for region in endpoints:
-        group.wait_active(region, [other for other in endpoints if other != region], witness)
-    return changed or bool(missing)
+    with _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s) as group:
+        return _create(group, tuple(endpoints), mode, witness)
 
 
 def delete_global_table(
@@ -129,17 +75,62 @@ def delete_global_table(
     Raises UserError where the table has replicas in Regions that ``endpoints`` does not name, and for an endpoint that
     cannot be reached or refuses.
     """
-    group = _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s)
+    with _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s) as group:
+        return _delete(group, tuple(endpoints))
+
+
+def _create(group: _Group, regions: tuple[str, ...], mode: Mode, witness: str | None) -> bool:
+    table = group.table
+    home, *others = regions
+    found = group.describe_all()
+    for region in [region for region, description in found.items() if description["TableStatus"] == "DELETING"]:
+        group.wait_gone(region)
+        del found[region]
+    changed = home not in found
+    if changed:
+        if found:
+            raise UserError(
+                f"table {table} is in {_and(found)} but not in {home}; delete it there, or name another table"
+            )
+        group.say(f"creating {table} in {home}")
+        group.create(home)
+    shape = group.wait_active(home)
+    _check_fits(table, home, shape, mode, regions, witness)
+    missing = [region for region in others if region not in shape.replicas]
+    for region in missing:
+        if region in found:
+            raise UserError(f"table {table} in {region} is a table of its own; delete it, or name another table")
+    if mode == "MRSC" and missing:
+        group.say(f"making {table} a global table of {_and([*regions, *([f'witness {witness}'] if witness else [])])}")
+        witnesses = {"GlobalTableWitnessUpdates": [{"Create": {"RegionName": witness}}]} if witness else {}
+        group.update(
+            home,
+            ReplicaUpdates=[{"Create": {"RegionName": region}} for region in others],
+            MultiRegionConsistency="STRONG",
+            **witnesses,
+        )
+    elif mode == "MREC":
+        for region in missing:
+            group.say(f"adding a replica of {table} in {region}")
+            group.update(home, ReplicaUpdates=[{"Create": {"RegionName": region}}])
+            group.wait_active(home, [region])
+    for region in regions:
+        group.wait_active(region, [other for other in regions if other != region], witness)
+    return changed or bool(missing)
+
+
+def _delete(group: _Group, regions: tuple[str, ...]) -> bool:
+    table = group.table
     found = group.describe_all()
     if not found:
         return False
     for description in found.values():
-        strangers = [region for region in _Shape.of(description).replicas if region not in endpoints]
+        strangers = [region for region in _Shape.of(description).replicas if region not in regions]
         if strangers:
             raise UserError(
-                f"table {table} has replicas in {', '.join(strangers)} too, which were not named; nothing was deleted"
+                f"table {table} has replicas in {_and(strangers)} too, which were not named; nothing was deleted"
             )
-    home = next(region for region in endpoints if region in found)
+    home = next(region for region in regions if region in found)
     shape = group.wait_settled(home)
     if shape.mode == "MRSC":
         group.say(f"dissolving the global table {table}")
@@ -154,48 +145,13 @@ def delete_global_table(
     for region in shape.replicas:
         group.wait_gone(region)
     group.wait_settled(home)
-    for region in endpoints:
-        if region == home or (region not in shape.replicas and region in found):
+    for region in found:
+        if region not in shape.replicas:
             group.say(f"deleting {table} in {region}")
-            group.call(region, "DeleteTable", TableName=table)
-    for region in endpoints:
+            group.delete(region)
+    for region in regions:
         group.wait_gone(region)
     return True
-
-
-def read_replica(endpoint: str, region: str, table: str, *, credentials: CredentialSource | None = None) -> pa.Table:
-    """Every item of one replica, read strongly, with :data:`~verifier.history.schema.REPLICA_COLUMNS`, sorted by key.
-
-    A read changes nothing, so a page that fails is asked for again a few times. Raises UserError.
-    """
-    client = BotoClient(endpoint, region, credentials or credentials_at(endpoint), deadline_s=_SCAN_DEADLINE_S)
-    rows: list[tuple[str, int | None, int | None, int | None, str, int, int]] = []
-    start: dict[str, Any] = {}
-    try:
-        while True:
-            reply = _page(client, endpoint, region, table, start)
-            for item in reply.body.get("Items", ()):
-                rows.append(
-                    (
-                        _key(item),
-                        _integer(item, VALUE_ATTRIBUTE),
-                        _integer(item, WRITER_ATTRIBUTE),
-                        _integer(item, PREVIOUS_ATTRIBUTE),
-                        orjson.dumps(item, option=orjson.OPT_SORT_KEYS).decode(),
-                        reply.start_ns,
-                        reply.end_ns,
-                    )
-                )
-            last = reply.body.get("LastEvaluatedKey")
-            if not last:
-                break
-            start = {"ExclusiveStartKey": last}
-    finally:
-        client.close()
-    rows.sort()
-    columns = list(zip(*rows, strict=True)) or [()] * len(REPLICA_COLUMNS)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, REPLICA_COLUMNS, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=REPLICA_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +192,7 @@ class _Shape:
 
 
 class _Group:
-    """The endpoints of one table, and the calls that are made there."""
+    """The endpoints of one table, and the calls that are made there. Closes its connections at the end of the block."""
 
     def __init__(
         self,
@@ -261,12 +217,38 @@ class _Group:
             for region, endpoint in endpoints.items()
         }
 
-    def call(self, region: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """One control-plane call; UserError for whatever is wrong with it."""
+    def __enter__(self) -> _Group:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.close()
+
+    def create(self, region: str) -> None:
+        """``CreateTable``: a table of one Region."""
         try:
-            return self._send(region, operation, parameters)
+            self._send(
+                region,
+                "CreateTable",
+                {
+                    "TableName": self.table,
+                    "AttributeDefinitions": [{"AttributeName": KEY_ATTRIBUTE, "AttributeType": "S"}],
+                    "KeySchema": [{"AttributeName": KEY_ATTRIBUTE, "KeyType": "HASH"}],
+                    "BillingMode": "PAY_PER_REQUEST",
+                },
+            )
         except botocore.exceptions.ClientError as error:
-            raise self._refused(region, operation, error) from None
+            # It came into being meanwhile: somebody else's, or our own call, sent again because its answer was lost.
+            if _code(error) != "ResourceInUseException":
+                raise self._refused(region, "CreateTable", error) from None
+
+    def delete(self, region: str) -> None:
+        """``DeleteTable``: of one Region."""
+        try:
+            self._send(region, "DeleteTable", {"TableName": self.table})
+        except botocore.exceptions.ClientError as error:
+            if _code(error) != "ResourceNotFoundException":
+                raise self._refused(region, "DeleteTable", error) from None
 
     def update(self, region: str, **changes: Any) -> None:
         """``UpdateTable``, once nothing else is under way at the table."""
@@ -362,28 +344,6 @@ class _Group:
         return UserError(refused(region, operation, self.table, _code(error), message))
 
 
-def unreachable(region: str, endpoint: str, why: str) -> str:
-    """One line for an endpoint that does not answer."""
-    return f"{region}: no answer from {endpoint} ({why}); check the endpoint, and that what it names is running"
-
-
-def refused(region: str, operation: str, table: str, code: str, message: str) -> str:
-    """One line for a call that was refused, with what to do about it where that is known."""
-    hint = _HINTS.get(code, "")
-    text = " ".join(message.split()).rstrip(".")
-    return f"{region}: {operation} of table {table} was refused: {code}{f': {text}' if text else ''}{hint}"
-
-
-_HINTS: Final = {
-    "ResourceNotFoundException": "; create the table there, or check its name",
-    "AccessDeniedException": "; let these credentials do that, or use others (AWS_PROFILE)",
-    "ExpiredTokenException": "; renew the credentials (for SSO: `aws sso login`)",
-    "UnrecognizedClientException": "; check the credentials, and that they are for this account and partition",
-    "InvalidSignatureException": "; check the secret key, the Region of the endpoint and this host's clock",
-    "LimitExceededException": "; too many tables are being changed at once: run again later",
-}
-
-
 def _check_regions(mode: Mode, regions: tuple[str, ...], witness: str | None) -> None:
     named = ", ".join(regions) + (f" and witness {witness}" if witness else "")
     if not regions:
@@ -419,43 +379,6 @@ def _check_fits(table: str, home: str, shape: _Shape, mode: Mode, regions: Itera
                 f"{f' with witness {shape.witness}' if shape.witness else ''}, which cannot be changed; name these "
                 f"Regions, or another table"
             )
-
-
-def _page(client: BotoClient, endpoint: str, region: str, table: str, start: dict[str, Any]) -> Reply:
-    began, pause = time.monotonic(), _FIRST_POLL_S
-    while True:
-        reply = client.request("Scan", {"TableName": table, "ConsistentRead": True, **start})
-        if reply.error is None:
-            return reply
-        worth_again = (
-            reply.status >= 500 or reply.status == 0 or reply.error in THROTTLED or reply.error == BAD_CHECKSUM
-        )
-        patience_s = _CONNECT_PATIENCE_S if reply.error in NOT_SENT else _SCAN_PATIENCE_S
-        if not worth_again or time.monotonic() - began > patience_s:
-            break
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)
-    if reply.status == 0 or reply.error in NOT_SENT:
-        raise UserError(unreachable(region, endpoint, reply.error))
-    message = reply.body.get("message") or reply.body.get("Message") or f"HTTP {reply.status}"
-    raise UserError(refused(region, "Scan", table, reply.error, str(message)))
-
-
-def _key(item: Mapping[str, Any]) -> str:
-    """The item's key as the history has it."""
-    key = item.get(KEY_ATTRIBUTE, {}).get("S")
-    if not isinstance(key, str):
-        raise UserError(f"an item has no partition key {KEY_ATTRIBUTE} (S); name a table that lastwriter made")
-    return key
-
-
-def _integer(item: Mapping[str, Any], attribute: str) -> int | None:
-    text = item.get(attribute, {}).get("N")
-    try:
-        value = int(text)
-    except (TypeError, ValueError):
-        return None
-    return value if value in _INT64 else None
 
 
 def _code(error: botocore.exceptions.ClientError) -> str:
