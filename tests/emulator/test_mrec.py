@@ -217,10 +217,10 @@ def _random_schedule(seed: int) -> None:
     )
     engine = w.core.control.tables[0].engine
     assert isinstance(engine, MrecTable)
-    versions: dict[str | None, tuple[int, str]] = {None: (-1, "")}
+    versions: dict[str, tuple[int, str]] = {}
+    written: dict[str, list[tuple[int, str]]] = {"a": [], "b": []}
     shown: dict[tuple[str, str], tuple[int, str]] = {}
     cut_off: dict[str, tuple[str, str, set[str]]] = {}  # fault → from, to, what was written meanwhile
-    tombstones = 0
     for number in range(rng.randint(5, 40)):
         w.wait(rng.choice([0, 0, 1, 20, 100, 700]) * MS)
         chance = rng.random()
@@ -240,16 +240,14 @@ def _random_schedule(seed: int) -> None:
             w.put(region, key, str(number))
             version = replica.items[key]
             versions[str(number)] = version[:2]
+            written[key].append(version[:2])
             for source, _, meanwhile in cut_off.values():
                 if source == region:
                     meanwhile.add(str(number))
         else:
-            before = replica.items.get(key)
             w.send(region, "DeleteItem", Key={"pk": {"S": key}})
-            version = replica.items.get(key, (-1, "", None))
-            tombstones += version != before
-            if version[0] >= 0:
-                versions[f"deleted {key} {version[:2]}"] = version[:2]
+            if key in replica.items:
+                written[key].append(replica.items[key][:2])
         for place in REGIONS:  # time never runs backwards, and nothing passes a broken link or a third Region
             value = w.value(place, key)
             now = engine.replicas[place].items.get(key, (-1, "", None))[:2]
@@ -266,22 +264,12 @@ def _random_schedule(seed: int) -> None:
     for key in "ab":
         final = [engine.replicas[region].items.get(key) for region in REGIONS]
         assert final[0] == final[1] == final[2], f"seed {seed}: replicas differ"
-        written = [version for name, version in versions.items() if _key_of(w, name) == key]
-        if written:
+        if written[key]:
             assert final[0] is not None
-            assert final[0][:2] == max(written), f"seed {seed}: not the last writer"
+            assert final[0][:2] == max(written[key]), f"seed {seed}: not the last writer"
 
 
-def _key_of(w: World, value: str | None) -> str | None:
-    if value is None:
-        return None
-    if value.startswith("deleted"):
-        return value.split()[1]
-    puts = (call for call in w.calls if call.operation == "PutItem" and call.request["Item"]["v"]["S"] == value)
-    return str(next(puts).request["Item"]["pk"]["S"])
-
-
-@pytest.mark.parametrize("batch", range(8))
+@pytest.mark.parametrize("batch", range(6))
 def test_replicas_converge_on_the_last_writer_under_random_faults(batch: int) -> None:
     for seed in range(batch * 250, batch * 250 + 250):
         _random_schedule(seed)
