@@ -102,8 +102,9 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def open(self, url: str, *, width: int = 1280, height: int = 900, scale: float = 1.0, dark: bool = False) -> Page:
-        """A new tab at ``url``, loaded."""
-        target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
+        """A new tab at ``url``, loaded; tabs share nothing that a page may remember."""
+        context = self.call("Target.createBrowserContext")["browserContextId"]
+        target = self.call("Target.createTarget", {"url": "about:blank", "browserContextId": context})["targetId"]
         session = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
         page = Page(self, session, target)
         self._pages[session] = page
@@ -226,15 +227,43 @@ class Page:
                 raise BrowserError(f"never came true: {expression}")
             self.settle()
 
+    def close(self) -> None:
+        """Close the tab."""
+        self._browser.call("Target.closeTarget", {"targetId": self._target})
+
     def click(self, selector: str) -> None:
         """Scroll to an element and click in its middle. Raises if something else lies there."""
         x, y = self._middle(selector)
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent",
-                {"type": kind, "x": x, "y": y, "button": "none" if kind == "mouseMoved" else "left", "clickCount": 1},
-            )
+        self._press(x, y, 1)
         self.settle()
+
+    def double_click(self, selector: str) -> None:
+        """The same, twice in quick succession."""
+        x, y = self._middle(selector)
+        self._press(x, y, 1)
+        self._press(x, y, 2)
+        self.settle()
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an option of a drop-down list, as the browser's own list does."""
+        quoted = json.dumps(selector)
+        self._middle(selector)
+        self.evaluate(
+            f"""(() => {{
+              const select = document.querySelector({quoted});
+              select.focus();
+              if (![...select.options].some(o => o.value === {json.dumps(value)})) throw new Error("no such option");
+              select.value = {json.dumps(value)};
+              for (const name of ["input", "change"]) select.dispatchEvent(new Event(name, {{bubbles: true}}));
+            }})()"""
+        )
+        self.settle()
+
+    def _press(self, x: float, y: float, clicks: int) -> None:
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            button = "none" if kind == "mouseMoved" else "left"
+            event = {"type": kind, "x": x, "y": y, "button": button, "clickCount": clicks}
+            self.call("Input.dispatchMouseEvent", event)
 
     def drag(self, selector: str, start: float, end: float) -> None:
         """Drag horizontally across an element, from one share of its width to another."""
@@ -294,7 +323,8 @@ class Page:
 
     def pdf(self, path: Path) -> Path:
         """The page as it is printed on A4."""
-        parameters = {"printBackground": True, "preferCSSPageSize": False, "paperWidth": 8.27, "paperHeight": 11.69}
+        self.call("Emulation.setEmulatedMedia", {"media": ""})
+        parameters = {"printBackground": True, "preferCSSPageSize": True, "paperWidth": 8.27, "paperHeight": 11.69}
         path.write_bytes(base64.b64decode(self.call("Page.printToPDF", parameters)["data"]))
         return path
 

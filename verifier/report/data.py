@@ -210,7 +210,7 @@ def _expectation_answer(verdict: Verdict) -> Answer:
     question = "Is that what the profile expected?"
     rows = verdict.expectations
     if not rows:
-        return Answer(question, "none", "Nothing was expected", "The profile states no expectations.")
+        return Answer(question, "none", "Not stated", "The profile states no expectations.")
     met = sum(1 for row in rows if row.met)
     missed = sum(1 for row in rows if row.met is False)
     open_ = len(rows) - met - missed

@@ -6,6 +6,7 @@ The page's script reads what :func:`reduce_findings` returns; its shape is descr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 import numpy as np
@@ -26,14 +27,17 @@ WITH_NEIGHBOURS: Final = 300
 
 MAX_NEIGHBOURS: Final = 24
 
+_ROLES: Final = {"lost": ("lost", "stands in its place")}
+"""What each operation of a check's witness is, in its order, where the check fixes it."""
+
 
 def reduce_findings(verdict: Verdict, everything: AllFindings, history: History, t0_ns: int) -> list[dict[str, Any]]:
     """The worst findings of each check, as many as the page can hold; all checks get an equal share of the room.
 
     Those of verdict.json first, in its order, then the others that were put into words. Each: ``check, key, regions,
     sentence, at`` (ns from t0), ``gamma, stale_ms, stale_versions, fault``, ``ops`` (the witness) and, for some of
-    them, ``near`` (other operations on the key at that time). An operation is ``{id, process, region, kind, value,
-    result, saw, prev, outcome, error, start, end}`` with nanoseconds from t0; fields that are null are left out.
+    them, ``near`` (other operations on the key at that time). An operation is ``{id, role, process, region, kind,
+    value, result, saw, prev, outcome, error, start, end}`` with nanoseconds from t0; fields that are null are left out.
     Writers are named as ``worker:sequence``, or ``none`` for "no such item".
     """
     more = list(_others(verdict, everything, history, t0_ns))
@@ -68,7 +72,7 @@ def mark(op: int | None) -> str | None:
 
 
 def _others(verdict: Verdict, everything: AllFindings, history: History, t0_ns: int) -> Iterator[Finding]:
-    """Findings in words that verdict.json does not list, the stalest first, then by time."""
+    """Findings in words that verdict.json does not list, in the order of findings.parquet: the worst first."""
     rows = _RowsByOp(history)
     listed = {
         (check.name, finding.key, finding.at_ns, tuple(operation.op for operation in finding.operations))
@@ -80,7 +84,7 @@ def _others(verdict: Verdict, everything: AllFindings, history: History, t0_ns: 
         for row in everything.in_words
         if (row["check"], row["key"], row["at_ns"], tuple(row["operations"])) not in listed
     )
-    for row in sorted(unlisted, key=lambda row: (-(row["stale_ms"] or 0), row["at_ns"])):
+    for row in unlisted:
         operations = []
         for op in row["operations"]:
             here = [at for at in rows.of(op) if history.keys[history.key[at]] == row["key"]]
@@ -148,20 +152,26 @@ def _row(finding: Finding) -> dict[str, Any]:
             "stale_ms": finding.stale_ms,
             "stale_versions": finding.stale_versions,
             "fault": finding.fault,
-            "ops": [_operation(operation) for operation in finding.operations],
+            "ops": [
+                _operation(operation, role)
+                for operation, role in zip_longest(
+                    finding.operations, _ROLES.get(finding.check, ())[: len(finding.operations)]
+                )
+            ],
         }
     )
 
 
-def _operation(operation: WitnessOperation) -> dict[str, Any]:
+def _operation(operation: WitnessOperation, role: str | None = None) -> dict[str, Any]:
     return _without_null(
         {
             "id": mark(operation.op),
             "process": operation.process,
             "region": operation.region,
             "kind": operation.kind,
-            "value": operation.value,
-            "result": operation.result,
+            "role": role,
+            "value": _value(operation.value, operation.op),
+            "result": _value(operation.result, operation.saw),
             "saw": mark(operation.saw),
             "prev": mark(operation.prev),
             "outcome": operation.outcome,
@@ -170,6 +180,11 @@ def _operation(operation: WitnessOperation) -> dict[str, Any]:
             "end": operation.end_ns,
         }
     )
+
+
+def _value(value: int | None, writer: int | None) -> int | str | None:
+    """A value; where a workload writes the operation's own id as its value, as that id is written everywhere else."""
+    return mark(value) if value is not None and value == writer else value
 
 
 def _neighbours(findings: Sequence[Finding], history: History, t0_ns: int) -> list[list[dict[str, Any]]]:

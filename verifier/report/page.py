@@ -54,9 +54,7 @@ def render(page: PageData, run_files: Sequence[RunFile]) -> str:
             t0_ns=page.t0_ns,
             title=f"{_profile_name(run)} · {run.mode} · lastwriter",
             profile_name=_profile_name(run),
-            started=run.created.replace("T", " ").removesuffix("Z") + " UTC"
-            if run.created.endswith("Z")
-            else run.created,
+            started=words.moment(run.created),
             warnings=list(dict.fromkeys([*page.verdict.warnings, *run.warnings])),
             run_facts=_run_facts(page),
             files=run_files,

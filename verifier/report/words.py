@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Final
+
 from verifier.verdict import WORDS, Judgement
 
-NOT_KNOWN = "–"
+NOT_KNOWN: Final = "–"
+
+_MONTHS: Final = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 
 
 def count(value: int | None) -> str:
@@ -45,6 +53,15 @@ def at(value_ns: int | None) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(int(minutes), 60)
     return f"{sign}{hours}:{minutes:02d}:{seconds:05.2f}" if hours else f"{sign}{minutes}:{seconds:05.2f}"
+
+
+def moment(iso: str) -> str:
+    """``20 November 2026, 23:05 UTC`` of an ISO 8601 time; the text itself if it is none."""
+    try:
+        when = datetime.fromisoformat(iso).astimezone(UTC)
+    except ValueError:
+        return iso
+    return f"{when.day} {_MONTHS[when.month - 1]} {when.year}, {when:%H:%M} UTC"
 
 
 def share(part: int, whole: int) -> str:

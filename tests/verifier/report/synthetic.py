@@ -22,7 +22,7 @@ from verifier.rundir import FaultRecord, PhaseWindow, RunDirectory, RunInfo, Ver
 SECOND = 1_000_000_000
 T0 = 7_000 * SECOND
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
-HOSTILE_KEY = "</script><script>alert('key')</script><img src=x onerror=alert(1)>&\u2028"
+HOSTILE_KEY = "</script><script>alert('key')</script>\u2028<img src=x onerror=alert(1)>&amp;"
 
 
 @dataclass
@@ -185,6 +185,11 @@ def _info(name: str, seconds: float, seed: int) -> RunInfo:
                         {"name": "baseline", "duration": f"{third:g}s"},
                         {"name": "fault", "duration": f"{third:g}s", "faults": [{"kind": "link-cut"}]},
                         {"name": "recovery", "duration": f"{third:g}s"},
+                    ],
+                    "expect": [
+                        {"metric": "contract_breaches", "op": "==", "value": 0},
+                        {"metric": "lost_updates", "op": ">", "value": 0, "mode": "MREC"},
+                        {"metric": "lost_updates", "op": "<", "value": 5, "phase": "fault"},
                     ],
                 }
             )

@@ -45,13 +45,16 @@ const lw = (() => {
   const colour = (token, alpha = 1) => resolve(`color-mix(in srgb, var(--${token}) ${alpha * 100}%, transparent)`);
   /** The same, mixed with the card behind it and opaque. */
   const tint = (token, share) => resolve(`color-mix(in srgb, var(--${token}) ${share * 100}%, var(--card))`);
+  const resolved = new Map();
   function resolve(value) {
-    const probe = html("span");
-    probe.style.color = value;
-    document.body.append(probe);
-    const resolved = getComputedStyle(probe).color;
-    probe.remove();
-    return resolved;
+    if (!resolved.has(value)) {
+      const probe = html("span");
+      probe.style.color = value;
+      document.body.append(probe);
+      resolved.set(value, getComputedStyle(probe).color);
+      probe.remove();
+    }
+    return resolved.get(value);
   }
 
   const say = (text) => { document.getElementById("say").textContent = text; };
@@ -65,16 +68,22 @@ const lw = (() => {
   const remember = (theme) => { try { localStorage.setItem("lastwriter-theme", theme); } catch { /* a file may have no storage */ } };
   const button = document.getElementById("theme");
   function applied() {
+    resolved.clear();
     button.setAttribute("aria-pressed", String(isDark()));
     for (const listener of listeners) listener();
   }
   const kept = remembered();
   if (kept === "dark" || kept === "light") root.dataset.theme = kept;
   button.hidden = false;
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    remember(root.dataset.theme);
+  /** "light", "dark", or nothing: as the system says. */
+  function setTheme(theme) {
+    if (theme) root.dataset.theme = theme;
+    else delete root.dataset.theme;
     applied();
+  }
+  button.addEventListener("click", () => {
+    setTheme(isDark() ? "light" : "dark");
+    remember(root.dataset.theme);
   });
   system.addEventListener("change", applied);
   button.setAttribute("aria-pressed", String(isDark()));
@@ -107,5 +116,5 @@ const lw = (() => {
   }, { rootMargin: "-20% 0px -70% 0px" });
   for (const id of links.keys()) seen.observe(document.getElementById(id));
 
-  return { data, html, svg, icon, ms, span, count, clock, digits, colour, tint, regionIndex, say, isDark, onTheme: (listener) => listeners.push(listener) };
+  return { data, html, svg, icon, ms, span, count, clock, digits, colour, tint, regionIndex, say, setTheme, onTheme: (listener) => listeners.push(listener) };
 })();

@@ -7,7 +7,7 @@ lw.charts = (() => {
   const whole = { min: time.origin_s, max: time.origin_s + time.count * time.width_s };
   const faults = lw.data.faults.filter((fault) => fault.onset !== null)
     .map((fault) => ({ ...fault, start: fault.onset / 1e9, end: fault.healed === null ? whole.max : fault.healed / 1e9 }));
-  const printWidths = { wide: 690, main: 420, side: 240 };
+  const printWidths = { wide: 1010, main: 612, side: 368 };
   const state = { kind: "all", log: true, min: whole.min, max: whole.max, printing: false };
   const charts = [];
   const font = (size, weight = 400) => `${weight} ${size * devicePixelRatio}px Inter, system-ui, sans-serif`;
@@ -29,7 +29,7 @@ lw.charts = (() => {
     return context.createPattern(tile, "repeat");
   }
 
-  function background(labels) {
+  function background(labels, marks) {
     return (u) => {
       const { ctx, bbox } = u;
       const edge = (value) => Math.min(Math.max(u.valToPos(value, "x", true), bbox.left), bbox.left + bbox.width);
@@ -58,7 +58,7 @@ lw.charts = (() => {
       }
       ctx.setLineDash([]);
       ctx.fillStyle = lw.colour("unknown");
-      for (const second of time.marked) {
+      if (marks) for (const second of time.marked) {
         const left = edge(second);
         ctx.fillRect(left, bbox.top + bbox.height - 4 * devicePixelRatio, Math.max(edge(second + 1) - left, 1), 4 * devicePixelRatio);
       }
@@ -123,7 +123,7 @@ lw.charts = (() => {
       series: [{}, ...series.map(({ name, ...rest }) => ({ label: name, points: { show: false }, spanGaps: false, ...rest }))],
       bands: spec.bands ?? [],
       hooks: {
-        drawClear: [background(spec.labels)],
+        drawClear: [background(spec.labels, spec.logarithmic)],
         setCursor: [(u) => show(u.cursor.idx, spec)],
         setScale: [(u, key) => { if (key === "x") zoom(u.scales.x.min, u.scales.x.max); }],
       },
@@ -202,6 +202,7 @@ lw.charts = (() => {
   // What the charts show
 
   const bars = uPlot.paths.bars({ size: [1, Infinity], gap: time.count > 150 ? 0 : 1 });
+  const close = uPlot.paths.bars({ size: [1, Infinity], gap: 0 });
   const perSecond = (counts) => counts.map((count) => count / time.width_s);
   const plus = (...lists) => lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0));
   const rateRange = (lists) => (min, max) => {
@@ -272,9 +273,9 @@ lw.charts = (() => {
     charts.push({ spec: {
       host, role: "side", height: 216, reversed: true, format: (value) => `${lw.digits(value)}/s`, label: `${region}: operations a second by outcome`,
       series: () => [
-        { name: "unknown", fill: lw.colour("unknown"), stroke: lw.colour("unknown"), width: 0, paths: bars },
-        { name: "fail", fill: lw.colour("bad"), stroke: lw.colour("bad"), width: 0, paths: bars },
-        { name: "ok", fill: lw.tint(hue, 0.62), stroke: lw.tint(hue, 0.62), width: 0, paths: bars },
+        { name: "unknown", fill: lw.colour("unknown"), stroke: lw.colour("unknown"), width: 0, paths: close },
+        { name: "fail", fill: lw.colour("bad"), stroke: lw.colour("bad"), width: 0, paths: close },
+        { name: "ok", fill: lw.tint(hue, 0.62), stroke: lw.tint(hue, 0.62), width: 0, paths: close },
       ],
       data: () => stacked(of()),
       range: rateRange(() => lw.data.regions.filter(groupOf).map((name) => stacked(groupOf(name))[0])),
@@ -352,8 +353,10 @@ lw.charts = (() => {
   }).observe(document.getElementById("main"));
   lw.onTheme(redraw);
   document.fonts.ready.then(redraw);
-  addEventListener("beforeprint", () => { state.printing = true; redraw(); });
-  addEventListener("afterprint", () => { state.printing = false; redraw(); });
+  const root = document.documentElement;
+  let theme;
+  addEventListener("beforeprint", () => { theme = root.dataset.theme; state.printing = true; lw.setTheme("light"); });
+  addEventListener("afterprint", () => { state.printing = false; lw.setTheme(theme); });
 
   return { zoom, zoomToFault, state, charts };
 })();

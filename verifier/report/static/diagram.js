@@ -16,7 +16,6 @@ lw.diagram = (() => {
       ...finding.ops.map((op, i) => ({ ...op, number: i + 1 })),
       ...(options.near ? (finding.near ?? []).map((op) => ({ ...op, near: true })) : []),
     ].sort((a, b) => a.start - b.start);
-    if (!operations.length) { host.replaceChildren(lw.html("p", { class: "note" }, "This finding has no operations of its own.")); return; }
     const scale = makeScale(operations, width, options.squeeze);
     const lanes = makeLanes(operations);
     for (const lane of lanes) captions(lane, scale, width);
@@ -25,8 +24,9 @@ lw.diagram = (() => {
     const height = y + (shaded(scale) ? 20 : 4);
     const drawing = lw.svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `Operations of this finding in time, ${lanes.length} lanes; the table below says the same` });
     drawing.append(...shades(scale, height), ...axis(scale, width, height));
-    for (const lane of lanes) drawing.append(...laneLine(lane, width));
+    for (const lane of lanes) drawing.append(laneLine(lane, width));
     drawing.append(...breaks(scale, height));
+    for (const lane of lanes) drawing.append(laneName(lane));
     const where = new Map();
     for (const lane of lanes) for (const op of lane.operations) where.set(op.id, { op, y: lane.top + 22, lane });
     drawing.append(...links(operations, where, scale));
@@ -99,8 +99,9 @@ lw.diagram = (() => {
       const step = nice((piece.end - piece.start) / wanted);
       for (let t = Math.ceil((piece.start - scale.origin) / step) * step; t + scale.origin <= piece.end; t += step) {
         const at = scale.at(t + scale.origin);
-        const text = t === 0 ? lw.clock(scale.origin / 1e9, 3) : `+${lw.span(t)}`;
+        const text = t === 0 ? lw.clock(scale.origin / 1e9, 3) : `+${fine(t, step)}`;
         const half = text.length * 3.3;
+        if (piece !== scale.pieces[0] && at - half < piece.left - 4) continue;
         parts.push(lw.svg("line", { class: "gridline", x1: at, x2: at, y1: AXIS, y2: height }));
         const centre = Math.min(Math.max(at, half + 2), width - half - 2);
         if (centre - half < free) continue;
@@ -109,6 +110,12 @@ lw.diagram = (() => {
       }
     }
     return parts;
+  }
+
+  /** A distance in time with as many digits as tell it from its neighbours. */
+  function fine(ns, step) {
+    const [unit, size] = ns >= 1e9 ? ["s", 1e9] : ns >= 1e6 ? ["ms", 1e6] : ["µs", 1e3];
+    return `${(ns / size).toFixed(Math.min(Math.max(Math.ceil(-Math.log10(step / size) - 1e-9), 0), 6))} ${unit}`;
   }
 
   function nice(value) {
@@ -142,7 +149,7 @@ lw.diagram = (() => {
       if (fault.onset > scale.first) parts.push(lw.svg("line", { class: "shade-edge", x1: left, x2: left, y1: 0, y2: height }));
       if (end < scale.last) parts.push(lw.svg("line", { class: "shade-edge", x1: right, x2: right, y1: 0, y2: height }));
       const from = Math.max(left, 0);
-      if (right - from > fault.what.length * 6.6 + 12) parts.push(lw.svg("text", { class: "shade-text", x: from + 8, y: height - 7 }, fault.what));
+      if (right - from > fault.what.length * 6.6 + 12) parts.push(lw.svg("text", { class: "shade-text", x: right - 8, y: height - 7, "text-anchor": "end" }, fault.what));
       return [lw.svg("g", {}, ...parts, lw.svg("title", {}, fault.what))];
     });
   }
@@ -161,11 +168,13 @@ lw.diagram = (() => {
 
   function laneLine(lane, width) {
     const y = lane.top + 22 + BAR / 2;
-    return [
-      lw.svg("g", { "data-region": lw.regionIndex(lane.region) % 6 }, lw.svg("rect", { class: "swatch", x: 6, y: lane.top + 3, width: 9, height: 9, rx: 2.5 })),
-      lw.svg("text", { class: "lane-name", x: 20, y: lane.top + 12 }, `${lane.region} · process ${lane.process ?? "?"}`),
-      lw.svg("line", { class: "lane-line", x1: 0, x2: width, y1: y, y2: y }),
-    ];
+    return lw.svg("line", { class: "lane-line", x1: 0, x2: width, y1: y, y2: y });
+  }
+
+  function laneName(lane) {
+    return lw.svg("g", { "data-region": lw.regionIndex(lane.region) % 6 },
+      lw.svg("rect", { class: "swatch", x: 6, y: lane.top + 3, width: 9, height: 9, rx: 2.5 }),
+      lw.svg("text", { class: "lane-name", x: 20, y: lane.top + 12 }, `${lane.region} · process ${lane.process ?? "?"}`));
   }
 
   const extent = (op, scale, width) => {
@@ -178,13 +187,14 @@ lw.diagram = (() => {
   function captions(lane, scale, width) {
     const rows = [];
     for (const op of lane.operations) {
-      const size = caption(op).length * 7 + 8;
+      const text = op.role ? `${caption(op)} · ${op.role}` : caption(op);
+      const size = text.length * 7 + 8;
       const { left } = extent(op, scale, width);
       const from = Math.max(Math.min(left, width - size - 4), 4);
       let row = rows.findIndex((used) => used + 6 < from);
       if (row < 0) row = rows.push(0) - 1;
       rows[row] = from + size;
-      op.caption = { text: caption(op), x: from, row };
+      op.caption = { text, x: from, row };
     }
     lane.rows = rows.length;
   }
@@ -195,7 +205,8 @@ lw.diagram = (() => {
     if (op.outcome === "fail") return `${name(op)}${asked} ✕ ${op.error ?? "failed"}`;
     if (op.outcome === "unknown") return `${name(op)}${asked} ? ${op.error ?? "no answer"}`;
     if (READS.has(op.kind)) return `${name(op)} → ${op.result ?? (op.saw === "none" ? "no item" : "?")}`;
-    return `${name(op)}${asked}${op.result === undefined || op.result === op.value ? "" : ` → ${op.result}`}`;
+    const told = op.result === undefined || (op.kind !== "add" && op.result === op.value) ? "" : ` → ${op.result}`;
+    return `${name(op)}${asked}${told}`;
   }
   const name = (op) => op.kind.replace("_", " ");
 
@@ -203,7 +214,7 @@ lw.diagram = (() => {
     const { left, width: long } = extent(op, scale, width);
     const y = lane.top + 22;
     const took = op.end === undefined ? "never answered" : `took ${lw.span(op.end - op.start)}`;
-    const group = lw.svg("g", { class: `op ${READS.has(op.kind) ? "read" : "write"} ${op.outcome}${op.near ? " near" : ""}`, "data-op": op.id, tabindex: op.near ? null : 0, role: op.near ? null : "img", "aria-label": op.near ? null : `${op.number}: ${op.caption.text}, ${op.region}, ${took}` },
+    const group = lw.svg("g", { class: `op ${READS.has(op.kind) ? "read" : "write"} ${op.outcome}${op.near ? " near" : ""}${op.role === "lost" ? " lost" : ""}`, "data-op": op.id, tabindex: op.near ? null : 0, role: op.near ? null : "img", "aria-label": op.near ? null : `${op.number}: ${op.caption.text}, ${op.region}, ${took}` },
       lw.svg("title", {}, `${op.caption.text}\n${op.region} · process ${op.process ?? "?"} · ${lw.clock(op.start / 1e9, 3)} · ${took}`),
       lw.svg("rect", { class: "op-bar", x: left, y, width: long, height: BAR, rx: Math.min(5, long / 2) }));
     if (!op.near) {

@@ -99,6 +99,7 @@ lw.findings = (() => {
   }
 
   function fillBody(body, finding) {
+    if (!finding.ops.length) { body.append(facts(finding)); return; }
     const host = lw.html("div", { class: "diagram" });
     const options = { near: false, squeeze: true };
     const redraw = () => lw.diagram.draw(host, finding, options);
