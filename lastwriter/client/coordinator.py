@@ -28,7 +28,7 @@ from lastwriter.client.live import Live
 from lastwriter.client.plan import LoadPlan
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.session import Ended, RunSession
-from lastwriter.client.slots import is_elastic
+from lastwriter.client.slots import is_elastic, plan_slots
 from lastwriter.errors import UserError
 from verifier.rundir import PhaseWindow, RunDirectory, WorkerInfo
 
@@ -37,6 +37,9 @@ HEAD_START_S: Final = 0.3
 
 USERS_DEADLINE_S: Final = 20.0
 """How long t0 waits for users that do not come."""
+
+HELLO_DEADLINE_S: Final = 5.0
+"""How long the load waits for a worker to say who it is."""
 
 FINISH_SLACK_S: Final = 3.0
 """How long a worker may take to close its record, beyond the deadline of an attempt."""
@@ -53,6 +56,8 @@ class Coordinator:
         """UserError if the options cannot be carried out; starts the emulator where one is asked for."""
         self.environment, self.options = environment, options
         self.assigned: Assignment | None = None
+        self.run_time_s: float | None = None
+        """Length of a load without phases, from t0; None: until somebody stops it."""
         self._run: _Run | None = None
         self._plan: LoadPlan | None = None
         self._settings: cli.Settings | None = None
@@ -105,8 +110,8 @@ class Coordinator:
         self._run = run = _Run(self, plan, session, workers)
         for number, client_id in enumerate(workers):
             runner.send_message("lastwriter-plan", {"plan": plan.model_dump_json(), "worker": number}, client_id)
-        if self._run is run and t0_ns is not None:
-            run.begin(t0_ns)
+        if t0_ns is not None:
+            run.release(t0_ns)
 
     def all_users_are_there(self) -> None:
         """Locust's ``spawning_complete``: the load can begin."""
@@ -178,8 +183,10 @@ class Coordinator:
         )
         try:
             session.prepare({region: endpoints[region] for region in settings.regions})
-        except UserError as error:
-            session.finish("aborted", str(error))
+        except BaseException as raised:
+            # Locust may be told to stop meanwhile, which kills the greenlet that this runs in.
+            why = str(raised) if isinstance(raised, UserError) else "stopped before the load had begun"
+            session.finish("aborted", why)
             raise
         directory = session.directory
         where = {"run": directory.name, "run_directory": str(directory.path.resolve())}
@@ -223,23 +230,22 @@ class _Run:
         self._t0_ns: int | None = None
         self.aborted: str | None = None
 
-    def release(self) -> None:
-        """Set t0 as soon as every user is there."""
+    def release(self, t0_ns: int | None = None) -> None:
+        """Set t0 as soon as every user is there; with ``t0_ns`` users begin as they come, and it is set already."""
         if not self._released:
             self._released = True
-            self._greenlets.append(gevent.spawn(self._release))
+            self._greenlets.append(gevent.spawn(self._release, t0_ns))
 
-    def begin(self, t0_ns: int) -> None:
-        """The load begins at ``t0_ns``."""
-        self._released = True
+    def _begin(self, t0_ns: int) -> None:
         self._t0_ns = t0_ns
         directory = RunDirectory(self._plan.run_directory)
         self._live = Live(directory, self._plan.phases, self._plan.endpoints, t0_ns)
-        known = [self._hello.get(number, {"worker": number}) for number in sorted(self._ids.values())]
-        self._live.start(known)
+        self._live.start([{**worker.model_dump(), "pid": self._pid(worker.worker)} for worker in self._worker_infos()])
         for delta in self._early:
             self._live.add(delta)
         length = length_ns(self._plan.phases)
+        if length is None and self._coordinator.run_time_s is not None:
+            length = int(self._coordinator.run_time_s * 1e9)
         if length is not None:
             self._greenlets.append(gevent.spawn(self._end_at, t0_ns + length))
 
@@ -271,9 +277,10 @@ class _Run:
                 self._runner.send_message("lastwriter-finish", {"worker": number}, client_id)
             slack_s = FINISH_SLACK_S + max((load.deadline for load in self._plan.loads), default=0.0)
             deadline = time.monotonic() + slack_s
-            while any(True for _ in self._open_workers()) and time.monotonic() < deadline:
-                self._look_for_lost()
-                gevent.sleep(0.02)
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: with what there is
+                while self._open_workers() and time.monotonic() < deadline:
+                    self._look_for_lost()
+                    gevent.sleep(0.02)
             for number, _ in self._open_workers():
                 self._lose(number)
             self._end_ns = time.monotonic_ns()
@@ -311,16 +318,30 @@ class _Run:
         click.echo(f"\nThis run can be judged now:\n  lastwriter verify {session.directory.path}\n")
 
     def _worker_infos(self) -> list[WorkerInfo]:
+        slots = plan_slots(self._plan)
         return [
             WorkerInfo(
                 worker=number,
                 host=str(self._hello.get(number, {}).get("host", "unknown")),
-                regions=sorted(self._done.get(number, {}).get("regions", [])),
+                regions=sorted(
+                    self._done.get(number, {}).get("regions")
+                    or {slot.region for slot in slots[number :: len(self._ids)]}
+                ),
             )
             for number in sorted(self._ids.values())
         ]
 
-    def _release(self) -> None:
+    def _pid(self, number: int) -> int | None:
+        pid: int | None = self._hello.get(number, {}).get("pid")
+        return pid
+
+    def _release(self, t0_ns: int | None) -> None:
+        hello_deadline = time.monotonic() + HELLO_DEADLINE_S
+        while len(self._hello) < len(self._ids) and time.monotonic() < hello_deadline:
+            gevent.sleep(0.01)
+        if t0_ns is not None:
+            self._begin(t0_ns)
+            return
         planned = sum(sum(mine.values()) for mine in (self._coordinator.assigned or {}).values())
         deadline = time.monotonic() + USERS_DEADLINE_S
         while self._runner.user_count < planned and time.monotonic() < deadline:
@@ -332,7 +353,7 @@ class _Run:
         t0_ns = time.monotonic_ns() + int(HEAD_START_S * 1e9)
         for number, client_id in self._open_workers():
             self._runner.send_message("lastwriter-start", {"worker": number, "t0_ns": t0_ns}, client_id)
-        self.begin(t0_ns)
+        self._begin(t0_ns)
 
     def _end_at(self, end_ns: int) -> None:
         gevent.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
@@ -382,7 +403,7 @@ class _Run:
 def _worker_ids(runner: Any) -> list[str]:
     """Locust's ids of the workers, in order of their numbers in the run."""
     if isinstance(runner, LocalRunner):
-        return [runner.client_id]
+        return [runner._local_worker_node.id]
     ready = runner.clients.ready + runner.clients.running + runner.clients.spawning
     return sorted((node.id for node in ready), key=runner.get_worker_index)
 

@@ -68,8 +68,13 @@ def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator
         environment.process_exit_code = 0  # failed operations are what a drill is for
         environment.parsed_options.num_users = coordinator.user_total() or environment.parsed_options.num_users
         environment.parsed_options.spawn_rate = 100  # all at once, in fact; above it Locust warns
+    elif environment.parsed_options.headless and environment.parsed_options.run_time:
+        # Locust would count from before the table is made and read.
+        coordinator.run_time_s = float(environment.parsed_options.run_time)
+        environment.parsed_options.run_time = None
+        logger.info("the load ends %g s after it has begun", coordinator.run_time_s)
     for kind in ("lastwriter-hello", "lastwriter-delta", "lastwriter-done", "lastwriter-failed"):
-        runner.register_message(kind, _listener(coordinator, kind, runner))
+        runner.register_message(kind, _listener(coordinator, kind))
     environment.events.test_start.add_listener(lambda **_: coordinator.begin())
     environment.events.spawning_complete.add_listener(lambda **_: coordinator.all_users_are_there())
     environment.events.test_stopping.add_listener(lambda **_: coordinator.finish())
@@ -77,10 +82,9 @@ def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator
     environment.events.quit.add_listener(lambda **_: coordinator.close())
 
 
-def _listener(coordinator: Coordinator, kind: str, runner: Any) -> Any:
+def _listener(coordinator: Coordinator, kind: str) -> Any:
     def listen(environment: Any, msg: Any) -> None:
-        sender = runner.client_id if isinstance(runner, LocalRunner) else msg.node_id
-        coordinator.on_message(kind, sender, msg.data)
+        coordinator.on_message(kind, msg.node_id, msg.data)
 
     return listen
 

@@ -178,7 +178,12 @@ class WorkerRun:
                 client.close()
             self._send(
                 "lastwriter-done",
-                {"worker": self.number, "rows": self.recorder.rows_written, "failure": self.recorder.failure},
+                {
+                    "worker": self.number,
+                    "rows": self.recorder.rows_written,
+                    "failure": self.recorder.failure,
+                    "regions": sorted(self.regions),
+                },
             )
 
     def hello(self) -> dict[str, Any]:

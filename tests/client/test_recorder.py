@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from lastwriter.client.recorder import FEWEST_RESERVED, Recorder
 from lastwriter.errors import RunAborted
 from verifier.history.columns import NO_CODE, NULL
-from verifier.history.reader import read_worker
+from verifier.history.compact import compact
+from verifier.history.reader import read_history, read_worker
 from verifier.history.schema import COLUMNS, Outcome, op_id
 from verifier.history.stream import WorkerStream, lost_ranges
+from verifier.rundir import RunDirectory
 
 
 class Clock:
@@ -231,6 +233,16 @@ def test_room_again_at_the_end_saves_what_was_waiting(tmp_path: Path, monkeypatc
     assert recorder.failure is not None
     recorder.close()
     assert len(rows_of(path)) == 20
+
+
+def test_a_worker_that_sent_nothing_leaves_a_record_that_can_be_read(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.history.mkdir()
+    Recorder(directory.history / "worker-0.arrow", 0).close()
+    for _ in ("as a stream", "compacted"):
+        history = read_history(directory)
+        assert (len(history), history.lost, history.incomplete) == (0, (), ())
+        compact(directory)
 
 
 def test_codes_of_null_are_null(tmp_path: Path) -> None:

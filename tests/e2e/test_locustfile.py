@@ -1,0 +1,267 @@
+"""Locustfiles started by hand, as any locustfile is: headless, with processes, with the web UI, ended by Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lastwriter.client.emulator_process import start_emulator
+from lastwriter.client.plan import Keys, Load, LoadPlan, PlannedPhase
+from lastwriter.client.tables import create_global_table
+from lastwriter.resources import locustfiles_folder
+from verifier.history.reader import read_history, read_replicas
+from verifier.history.schema import Outcome
+from verifier.rundir import RunDirectory, RunInfo
+
+pytestmark = pytest.mark.e2e
+
+REGIONS = ["us-east-1", "us-east-2", "us-west-2"]
+TIMEOUT_S = 90.0
+
+
+def locust(folder: Path, *arguments: str, workloads: str = "counters") -> list[str]:
+    files = ",".join(str(locustfiles_folder() / f"{name}.py") for name in workloads.split(","))
+    return [sys.executable, "-m", "locust", "-f", files, *arguments]
+
+
+@contextmanager
+def started(folder: Path, command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Locust with its output in ``folder/log``; nothing of it is left at the end of the block."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LASTWRITER_", "LOCUST_"))}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**clean, **environment}, stdout=log, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        family = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = psutil.Process(process.pid).children(recursive=True)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for child in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def until(condition: Callable[[], Any], what: str, process: subprocess.Popen[str], folder: Path) -> Any:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            found = condition()
+            if found:
+                return found
+        assert process.poll() is None, f"Locust ended while waiting for {what}:\n{said(folder)}"
+        time.sleep(0.05)
+    raise AssertionError(f"waited in vain for {what}:\n{said(folder)}")
+
+
+def said(folder: Path) -> str:
+    return (folder / "log").read_text()
+
+
+def runs(folder: Path) -> list[RunDirectory]:
+    return [RunDirectory(path) for path in sorted((folder / "results").iterdir())]
+
+
+def live(directory: RunDirectory) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in directory.live.read_text().splitlines()]
+
+
+def seconds(directory: RunDirectory) -> list[dict[str, Any]]:
+    return [line for line in live(directory) if "second" in line]
+
+
+def info(directory: RunDirectory) -> RunInfo:
+    return RunInfo.model_validate_json(directory.run_json.read_bytes())
+
+
+def assert_counters_balance(directory: RunDirectory) -> int:
+    """In MRSC the final counters are the initial ones plus what was acknowledged; how much that was."""
+    history = read_history(directory)
+    assert history.lost == ()
+    history, initial = read_replicas(directory, "initial", history)
+    history, final = read_replicas(directory, "final", history)
+    adds = history.kind == history.kinds.index("add")
+    acknowledged = int(history.value[adds & (history.outcome == Outcome.OK)].sum())
+    unknown = int(history.value[adds & (history.outcome == Outcome.UNKNOWN)].sum())
+    for region in REGIONS:
+        grown = int(final[region].value.sum()) - int(initial[region].value.sum())
+        assert acknowledged <= grown <= acknowledged + unknown
+    return acknowledged
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_headless_it_leaves_a_run_that_can_be_verified(tmp_path: Path) -> None:
+    command = locust(
+        tmp_path, "--headless", "--emulator", "--mode", "MRSC", "-u", "6", "-r", "6", "-t", "5s", "--retry", "jittered",
+        "--csv", "stats",
+    )  # fmt: skip
+    with started(tmp_path, command) as process:
+        process.wait(TIMEOUT_S)
+    (directory,) = runs(tmp_path)
+    assert f"lastwriter verify {directory.path.relative_to(tmp_path)}" in said(tmp_path)
+    run = info(directory)
+    assert (run.mode, run.target, run.ended, run.settled) == ("MRSC", "emulator", "finished", True)
+    assert [worker.regions for worker in run.workers] == [REGIONS]
+    acknowledged = assert_counters_balance(directory)
+    assert acknowledged > 0
+    csv = (tmp_path / "stats_stats.csv").read_text()
+    assert "us-east-2,add," in csv, "Locust's own statistics show our requests"
+    assert sum(line["regions"][region]["ok"] for line in seconds(directory) for region in REGIONS) == int(
+        (read_history(directory).outcome == Outcome.OK).sum()
+    )
+    assert live(directory)[0]["event"] == "start"
+    assert live(directory)[-1] == {"event": "end", "end_ns": run.end_ns}
+    assert "Tag=us-west-2/read," in directory.latency.read_text()
+    lag = [json.loads(line) for line in (directory.history / "worker-0.lag.jsonl").read_text().splitlines()]
+    assert [line["second"] for line in lag] == list(range(len(lag)))
+    assert lag[0]["t_ns"] == run.start_ns
+
+
+def test_in_the_web_ui_every_start_is_a_run_of_its_own(tmp_path: Path) -> None:
+    port = free_port()
+
+    def ask(path: str, **form: Any) -> dict[str, Any]:
+        data = urllib.parse.urlencode(form).encode() if form else None
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", data, timeout=30) as reply:
+            answer: dict[str, Any] = json.load(reply)
+        return answer
+
+    master = free_port()
+    command = locust(
+        tmp_path, "--emulator", "--processes", "2", "--web-host", "127.0.0.1", "--web-port", str(port),
+        "--master-bind-port", str(master), "--master-port", str(master),
+    )  # fmt: skip
+    with started(tmp_path, command) as process:
+        for number, keys in ((1, 3), (2, 7)):
+            until(lambda: ask("/stats/requests")["state"] in ("ready", "stopped"), "the web UI", process, tmp_path)
+            until(lambda: len(ask("/stats/requests")["workers"]) == 2, "two workers", process, tmp_path)
+            ask("/swarm", user_count=4, spawn_rate=4, keys=keys, pattern="naive", retry="none", rate="", host="")
+            until(lambda n=number: len(seconds(runs(tmp_path)[n - 1])) > 1, "two seconds of load", process, tmp_path)
+            until(
+                lambda: {stat["name"] for stat in ask("/stats/requests")["stats"]} >= {"add", "read"},
+                "our requests in Locust's statistics", process, tmp_path,
+            )  # fmt: skip
+            ask("/stop", stop=1)
+        until(lambda: all(info(run).ended for run in runs(tmp_path)), "the second run's end", process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        process.wait(TIMEOUT_S)
+    first, second = runs(tmp_path)
+    for directory, keys in ((first, 3), (second, 7)):
+        assert info(directory).ended == "finished"
+        history = read_history(directory)
+        assert history.lost == ()
+        assert len(history.keys) == keys
+        assert set(history.worker) == {0, 1}
+        assert f"lastwriter verify {directory.path.relative_to(tmp_path)}" in said(tmp_path)
+    assert not [line for line in said(tmp_path).splitlines() if "Traceback" in line], said(tmp_path)
+
+
+def test_ctrl_c_in_the_middle_closes_the_record_and_takes_the_emulator_along(tmp_path: Path) -> None:
+    command = locust(
+        tmp_path, "--headless", "--emulator", "--rate", "100/s", "--mode", "MRSC", workloads="counters,registers"
+    )
+    with started(tmp_path, command) as process:
+        until(lambda: seconds(runs(tmp_path)[0]), "a second of load", process, tmp_path)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert any("emulator" in child.cmdline() for child in family)
+        process.send_signal(signal.SIGINT)
+        process.wait(TIMEOUT_S)
+        assert not psutil.wait_procs(family, timeout=10)[1], "nothing is left running"
+    (directory,) = runs(tmp_path)
+    assert info(directory).settled
+    assert read_history(directory).lost == ()
+    assert set(read_history(directory).workloads) == {"counters", "registers"}
+    offered = sum(line["offered"] for line in seconds(directory))
+    sent = sum(line["sent"] for line in seconds(directory))
+    assert 50 < sent <= offered
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "where is the table? Add --emulator"),
+        (["--emulator", "--regions", "us-east-1,mars-1"], "mars-1"),
+        (["--endpoints", "us-east-1=http://127.0.0.1:9,us-east-2=http://127.0.0.1:9"], "us-east-1"),
+    ],
+)
+def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
+    with started(tmp_path, locust(tmp_path, "--headless", "-t", "2s", *arguments)) as process:
+        assert process.wait(TIMEOUT_S) == 2, said(tmp_path)
+    assert line in said(tmp_path)
+    assert "Traceback" not in said(tmp_path)
+
+
+def test_a_killed_worker_is_noticed_and_the_run_goes_on(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.history.mkdir(parents=True)
+    port = str(free_port())
+    with start_emulator(REGIONS) as emulator:
+        create_global_table(emulator.endpoints, "lastwriter", "MRSC")
+        plan = LoadPlan(
+            run="run",
+            run_directory=str(directory.path),
+            seed=1,
+            mode="MRSC",
+            table="lastwriter",
+            endpoints=emulator.endpoints,
+            loads=[
+                Load(workload="counters", rate="60/s", keys=Keys(count=3), retry="jittered"),
+                Load(workload="counters", users=2, intents=3, mix={"increment": "100%"}, keys=Keys(prefix="few")),
+            ],
+            phases=[PlannedPhase(name=name, duration="2s") for name in ("first", "second", "third")],
+        )
+        (tmp_path / "plan.json").write_text(plan.model_dump_json())
+        supervised = ["--headless", "--plan", str(tmp_path / "plan.json")]
+        for name in ("one", "other"):
+            (tmp_path / name).mkdir()
+        worker = locust(tmp_path, *supervised, "--worker", "--master-port", port)
+        master = locust(tmp_path, *supervised, "--master", "--expect-workers", "2", "--master-bind-port", port)
+        with (
+            started(tmp_path, master) as process,
+            started(tmp_path / "one", worker) as one,
+            started(tmp_path / "other", worker) as other,
+        ):
+            until(lambda: seconds(directory), "a second of load", process, tmp_path)
+            one.kill()
+            assert process.wait(TIMEOUT_S) == 0, said(tmp_path)
+            assert other.wait(TIMEOUT_S) == 0
+    events = [line for line in live(directory) if "event" in line]
+    assert [event["event"] for event in events] == ["start", "worker-lost", "end"]
+    (victim,) = (worker["worker"] for worker in events[0]["worker_info"] if worker["pid"] == one.pid)
+    assert events[1]["worker"] == victim
+    t0_ns = events[0]["t0_ns"]
+    assert events[2]["end_ns"] - t0_ns >= 6e9, "the run went on to the end of its schedule"
+    assert {line["phase"] for line in seconds(directory)} >= {"first", "second", "third"}
+    history = read_history(directory)
+    assert {lost.worker for lost in history.lost} == {victim}
+    assert (history.start_ns >= t0_ns).all(), "nobody began before t0"
+    assert (history.start_ns < t0_ns + 6_000_000_000).all()
+    few = [number for number, key in enumerate(history.keys) if key.startswith("few-")]
+    survivors = history.worker != victim
+    mine = survivors & (history.attempt == 1) & [key in few for key in history.key]
+    assert int(mine.sum()) == 3, "each process of that load stops after three intents"
