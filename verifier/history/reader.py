@@ -209,6 +209,8 @@ def _numbers(column: pa.ChunkedArray, dtype: npt.DTypeLike, fill: float) -> npt.
     at = 0
     for chunk in column.chunks:
         here = values[at : at + len(chunk)]
+        if len(chunk) == 0:
+            continue
         if chunk.null_count == len(chunk):
             here[:] = fill
         else:
