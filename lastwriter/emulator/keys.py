@@ -60,7 +60,7 @@ def check_key_sizes(item: Item, schema: TableSchema) -> None:
     """Key values are neither empty nor too long."""
     for key in schema.keys:
         value = item[key.name]
-        _refuse_empty(key, value)
+        refuse_empty(key, value)
         if key.type != "N":
             size = value_bytes(key.type, value[key.type])
             if key is schema.partition and size > MAX_PARTITION_KEY_BYTES:
@@ -94,7 +94,8 @@ def check_index_keys(item: Item, schema: TableSchema) -> None:
                 )
 
 
-def _refuse_empty(key: KeyAttribute, value: Value) -> None:
+def refuse_empty(key: KeyAttribute, value: Value) -> None:
+    """Key values are not empty."""
     if value[key.type] == "":
         kind = "string" if key.type == "S" else "binary"
         raise validation(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from lastwriter.emulator.keys import Key, key_of
 from lastwriter.emulator.parameters import table_name
-from lastwriter.emulator.reads import compile_get, compile_scan
+from lastwriter.emulator.reads import compile_get, compile_query, compile_scan
 from lastwriter.emulator.schema import TableSchema, TableSettings, parse_create_table
 from lastwriter.emulator.values import Item
 from lastwriter.emulator.writes import compile_write
@@ -21,11 +21,13 @@ __all__ = [
     "Get",
     "Item",
     "Key",
+    "Query",
     "Scan",
     "TableSchema",
     "TableSettings",
     "Write",
     "compile_get",
+    "compile_query",
     "compile_scan",
     "compile_write",
     "item_key",
@@ -68,6 +70,17 @@ class Scan(Protocol):
 
     def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
         """One page, out of all items of the replica in any order."""
+
+
+class Query(Protocol):
+    """A compiled Query."""
+
+    consistent: bool
+    partition: Any
+    """Value of the partition key that is asked for (of the index, if one is queried)."""
+
+    def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
+        """One page, out of items of the replica in any order, of which at least those of the partition are needed."""
 
 
 def item_key(item: Item, schema: TableSchema) -> Key:

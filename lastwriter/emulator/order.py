@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from zlib import crc32
 
 from lastwriter.emulator.keys import Key
-from lastwriter.emulator.schema import TableSchema
+from lastwriter.emulator.schema import IndexSchema, TableSchema
 
 Position = tuple[int, Any, Any]
-"""Hash of the partition key, partition key, sort key (None without one). Positions of a table compare."""
+"""Hash of the partition key, partition key, sort key (None without one). Positions of one table or index compare."""
 
-HASHES = 1 << 32
+_HASHES: Final = 1 << 32
 
 
-def position_of(key: Key, schema: TableSchema) -> Position:
-    """Where a Scan meets the item with that primary key; the same in every Region and process."""
+def position_of(key: Key, schema: TableSchema | IndexSchema) -> Position:
+    """Where a Scan meets that key; the same in every Region and process."""
     partition, sort = (key, None) if schema.sort is None else key
     return _hash(partition), partition, sort
 
 
 def segment_of(position: Position, segments: int) -> int:
     """Which of so many segments of a parallel Scan the position is in."""
-    return position[0] * segments // HASHES
+    return position[0] * segments // _HASHES
 
 
 def _hash(partition: Any) -> int:

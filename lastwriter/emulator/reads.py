@@ -1,4 +1,4 @@
-"""GetItem and Scan on one table, as pure functions of the request and the items."""
+"""GetItem, Scan and Query on one table, as pure functions of the request and the items."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import Any, Final
 
 from lastwriter.emulator.capacity import consumed
 from lastwriter.emulator.errors import ApiError, in_request, validation
-from lastwriter.emulator.expressions.compiling import check_scalar_keys, compile_condition_text, projection_paths
-from lastwriter.emulator.expressions.conditions import Test
+from lastwriter.emulator.expressions.compiling import check_scalar_keys
+from lastwriter.emulator.expressions.keyconditions import KeyCondition, key_conditions
 from lastwriter.emulator.expressions.paths import Steps, projector
-from lastwriter.emulator.expressions.scope import Scope, Values
-from lastwriter.emulator.keys import Key, read_key
-from lastwriter.emulator.order import Position, position_of, segment_of
+from lastwriter.emulator.expressions.scope import Scope
+from lastwriter.emulator.keys import Key, read_key, refuse_empty
+from lastwriter.emulator.order import segment_of
+from lastwriter.emulator.pages import (
+    canonical_start,
+    check_select,
+    compile_filter,
+    paging,
+    projected,
+    start_key,
+)
 from lastwriter.emulator.parameters import (
     check_combinations,
     check_parameters,
@@ -22,12 +30,11 @@ from lastwriter.emulator.parameters import (
 )
 from lastwriter.emulator.schema import TableSchema
 from lastwriter.emulator.sizes import item_bytes, read_units
-from lastwriter.emulator.values import Item, canonical_item, check_boolean
-
-PAGE_BYTES: Final = 1024 * 1024
-"""A page of a Scan or Query ends before the item that would take it past this."""
+from lastwriter.emulator.values import Item, canonical_item, check_boolean, sortable
+from lastwriter.emulator.views import View, view_of
 
 MAX_PLANS: Final = 2000
+"""Plans kept for a table; beyond that they are all forgotten."""
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, shape: 
     canonical_item(request["Key"])
     check_combinations("GetItem", request)
     scope = Scope(expression_names(request), {})
-    paths = _projected(request, scope)
+    paths = projected(request, scope)
     scope.check_all_used()
     capacity = request.get("ReturnConsumedCapacity")
     plan = GetPlan(projector(paths) if paths is not None else None, capacity if capacity != "NONE" else None)
@@ -102,91 +109,42 @@ def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, shape: 
     return CompiledGet(key, bool(request.get("ConsistentRead")), plan, schema)
 
 
-def _projected(request: dict[str, Any], scope: Scope) -> list[Steps] | None:
-    """The paths that the request asks for; None for whole items."""
-    legacy = request.get("AttributesToGet")
-    if legacy is not None:
-        repeated = next((name for at, name in enumerate(legacy) if name in legacy[:at]), None)
-        if repeated is not None:
-            raise in_request(
-                f"One or more parameter values were invalid: Duplicate value in attribute name: {repeated}"
-            )
-        return [(name,) for name in legacy]
-    text = request.get("ProjectionExpression")
-    return projection_paths(text, scope) if text is not None else None
-
-
 class CompiledScan:
     """A Scan request. See :class:`lastwriter.emulator.operations.Scan`."""
 
     def __init__(self, request: dict[str, Any], schema: TableSchema) -> None:
-        self._schema = schema
         check_parameters("Scan", request)
         check_combinations("Scan", request)
-        start = request.get("ExclusiveStartKey")
-        if start is not None:
-            start = _canonical_start(start)
+        start = canonical_start(request)
         self._segment, self._segments = _segments(request)
         scope = Scope(expression_names(request), expression_values("Scan", request))
-        self._values: Values = scope.values
-        paths = _projected(request, scope)
-        self._filter: Test | None = None
-        filtered: list[Steps] = []
-        if request.get("FilterExpression") is not None:
-            self._filter, filtered = compile_condition_text("FilterExpression", request["FilterExpression"], scope)
+        paths = projected(request, scope)
+        passes, filtered = compile_filter(request, scope)
         scope.check_all_used()
         check_select(request)
-        self.consistent = bool(request.get("ConsistentRead"))
-        if request.get("IndexName") is not None:
-            raise validation(f"The table does not have the specified index: {request['IndexName']}")
-        self._after = _start_position(start, schema, self._segment, self._segments) if start is not None else None
-        check_scalar_keys([*(paths or ()), *filtered], schema.key_names)
-        self._select = projector(paths) if paths is not None else None
-        self._limit = int(request["Limit"]) if request.get("Limit") is not None else None
-        self._counts = request.get("Select") == "COUNT"
-        capacity = request.get("ReturnConsumedCapacity")
-        self._capacity = capacity if capacity != "NONE" else None
+        view = view_of(request, schema)
+        self._view = view
+        self._after = view.position(start_key(start, view), start) if start is not None else None
+        if self._after is not None and not self._in_segment(self._after):
+            raise validation(
+                "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with "
+                f"correct Segment. TotalSegments: {self._segments} Segment: {self._segment}"
+            )
+        _check_scalars([*(paths or ()), *filtered], view)
+        self._paging = paging(request, view, scope, passes, paths)
+        self.consistent = self._paging.consistent
 
     def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
         """One page, out of all items of the replica in any order."""
-        schema = self._schema
-        placed = [(position_of(key, schema), item) for key, item in items]
+        view, after = self._view, self._after
+        placed = [(view.position(key, item), item) for key, item in items if view.holds(item)]
         placed.sort(key=lambda one: one[0])
-        after, segments = self._after, self._segments
-        return self._page(
-            item
-            for position, item in placed
-            if (after is None or position > after)
-            and (segments is None or segment_of(position, segments) == self._segment)
+        return self._paging.page(
+            item for position, item in placed if (after is None or position > after) and self._in_segment(position)
         )
 
-    def _page(self, items: Iterable[Item]) -> dict[str, Any]:
-        found: list[Item] = []
-        scanned = size = 0
-        last: Item | None = None
-        more = False
-        for item in items:
-            if self._limit is not None and scanned == self._limit:
-                more = True
-                break
-            bytes_of_item = item_bytes(item)
-            if scanned and size + bytes_of_item > PAGE_BYTES:
-                more = True
-                break
-            scanned += 1
-            size += bytes_of_item
-            last = item
-            if self._filter is None or self._filter(item, self._values):
-                found.append(item)
-        body: dict[str, Any] = {"Count": len(found), "ScannedCount": scanned}
-        if not self._counts:
-            body["Items"] = found if self._select is None else [self._select(item) for item in found]
-        if last is not None and (more or scanned == self._limit):
-            body["LastEvaluatedKey"] = {name: last[name] for name in self._schema.key_names}
-        if self._capacity is not None:
-            units = read_units(size, consistent=self.consistent)
-            body["ConsumedCapacity"] = consumed(self._schema.name, units, self._capacity)
-        return body
+    def _in_segment(self, position: tuple[Any, Any]) -> bool:
+        return self._segments is None or segment_of(position[0], self._segments) == self._segment
 
 
 def compile_scan(request: dict[str, Any], schema: TableSchema) -> CompiledScan:
@@ -194,24 +152,125 @@ def compile_scan(request: dict[str, Any], schema: TableSchema) -> CompiledScan:
     return CompiledScan(request, schema)
 
 
-def check_select(request: dict[str, Any]) -> None:
-    """Select fits the projection and the index."""
-    select = request.get("Select")
-    if select is None:
-        return
-    projection = next(
-        (name for name in ("ProjectionExpression", "AttributesToGet") if request.get(name) is not None), None
-    )
-    if select == "SPECIFIC_ATTRIBUTES":
-        if projection is None:
+class CompiledQuery:
+    """A Query request. See :class:`lastwriter.emulator.operations.Query`."""
+
+    def __init__(self, request: dict[str, Any], schema: TableSchema) -> None:
+        check_parameters("Query", request)
+        check_combinations("Query", request)
+        start = canonical_start(request)
+        text = request.get("KeyConditionExpression")
+        if text is None:
             raise in_request(
-                "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"
+                "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
             )
-    elif projection is not None:
-        what = "only the Count" if select == "COUNT" else select
-        raise in_request(f"Cannot specify the {projection} when choosing to get {what}")
-    if select == "ALL_PROJECTED_ATTRIBUTES" and request.get("IndexName") is None:
-        raise in_request("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+        scope = Scope(expression_names(request), expression_values("Query", request))
+        conditions = key_conditions(text, scope)
+        passes, filtered = compile_filter(request, scope)
+        paths = projected(request, scope)
+        scope.check_all_used()
+        check_select(request)
+        view = view_of(request, schema)
+        self._view = view
+        self._forward = request.get("ScanIndexForward") is not False
+        _check_key_conditions(conditions, view)
+        self.partition = sortable(conditions[view.keys[0].name].operands[0])
+        self._range = conditions.get(view.keys[1].name) if len(view.keys) > 1 else None
+        self._after = self._start(start) if start is not None else None
+        _check_scalars(paths or (), view)
+        keys = {key.name for key in view.keys}
+        for path in filtered:
+            if path[0] in keys:
+                raise validation(
+                    f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {path[0]}"
+                )
+        _check_scalars(filtered, view)
+        self._paging = paging(request, view, scope, passes, paths)
+        self.consistent = self._paging.consistent
+
+    def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
+        """One page, out of items of the replica in any order, of which at least those of the partition are needed."""
+        view, after, forward = self._view, self._after, self._forward
+        placed = [(self._position(key, item), item) for key, item in items if view.holds(item) and self._matches(item)]
+        placed.sort(key=lambda one: one[0], reverse=not forward)
+        return self._paging.page(
+            item for position, item in placed if after is None or (position > after if forward else position < after)
+        )
+
+    def _matches(self, item: Item) -> bool:
+        keys = self._view.keys
+        if sortable(item[keys[0].name]) != self.partition:
+            return False
+        return self._range is None or in_range(sortable(item[keys[1].name]), self._range)
+
+    def _position(self, key: Key, item: Item) -> tuple[Any, ...]:
+        """By the view's sort key; items of an index that share it, by the table's keys."""
+        keys = self._view.keys
+        sort = (sortable(item[keys[1].name]),) if len(keys) > 1 else ()
+        return (*sort, key) if self._view.index is not None else sort
+
+    def _start(self, start: Item) -> tuple[Any, ...]:
+        key = start_key(start, self._view)
+        keys = self._view.keys
+        if self._range is not None and not in_range(sortable(start[keys[1].name]), self._range):
+            raise validation("The provided starting key does not match the range key predicate")
+        if sortable(start[keys[0].name]) != self.partition:
+            raise validation(
+                "The provided starting key is outside query boundaries based on provided conditions"
+                if self._range is None
+                else "The query can return at most one row and cannot be restarted"
+            )
+        return self._position(key, start)
+
+
+def compile_query(request: dict[str, Any], schema: TableSchema) -> CompiledQuery:
+    """Query of the table; ApiError for what is wrong with the request."""
+    return CompiledQuery(request, schema)
+
+
+def in_range(sort: Any, condition: KeyCondition) -> bool:
+    """Whether a sort key satisfies its condition."""
+    bounds = [sortable(operand) for operand in condition.operands]
+    if condition.operator == "BETWEEN":
+        return bool(bounds[0] <= sort <= bounds[1])
+    if condition.operator == "begins_with":
+        return bool(sort.startswith(bounds[0]))
+    return bool(_COMPARE[condition.operator](sort, bounds[0]))
+
+
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "=": lambda sort, bound: sort == bound,
+    "<": lambda sort, bound: sort < bound,
+    "<=": lambda sort, bound: sort <= bound,
+    ">": lambda sort, bound: sort > bound,
+    ">=": lambda sort, bound: sort >= bound,
+}
+
+
+def _check_key_conditions(conditions: dict[str, KeyCondition], view: View) -> None:
+    if len(view.keys) == 1 and len(conditions) > 1:
+        raise validation("Query key condition not supported")
+    for at, key in enumerate(view.keys):
+        condition = conditions.get(key.name)
+        if condition is None:
+            if at == 0 or len(conditions) > 1:
+                raise validation(f"Query condition missed key schema element: {key.name}")
+            continue
+        for operand in condition.operands:
+            if key.type not in operand:
+                raise validation(
+                    "One or more parameter values were invalid: Condition parameter type does not match schema type"
+                )
+            refuse_empty(key, operand)
+        if at == 0 and condition.operator != "=":
+            raise validation("Query key condition not supported")
+
+
+def _check_scalars(paths: Iterable[Steps], view: View) -> None:
+    paths = list(paths)
+    check_scalar_keys(paths, view.schema.key_names)
+    if view.index is not None:
+        check_scalar_keys(paths, tuple(key.name for key in view.keys), "IndexKey")
 
 
 def _segments(request: dict[str, Any]) -> tuple[int | None, int | None]:
@@ -235,26 +294,3 @@ def _segments(request: dict[str, Any]) -> tuple[int | None, int | None]:
                 f"Segment: {segment} is not less than TotalSegments: {segments}"
             )
     return segment, segments
-
-
-def _canonical_start(start: dict[str, Any]) -> Item:
-    try:
-        return canonical_item(start)
-    except ApiError as error:
-        if error.name != "ValidationException":
-            raise
-        raise in_request(f"The provided starting key is invalid: {error.message}") from None
-
-
-def _start_position(start: Item, schema: TableSchema, segment: int | None, segments: int | None) -> Position:
-    try:
-        key, _ = read_key(start, schema)
-    except ApiError as error:
-        raise validation(f"The provided starting key is invalid: {error.message}") from None
-    position = position_of(key, schema)
-    if segments is not None and segment_of(position, segments) != segment:
-        raise validation(
-            "The provided starting key is invalid: Invalid ExclusiveStartKey. "
-            f"Please use ExclusiveStartKey with correct Segment. TotalSegments: {segments} Segment: {segment}"
-        )
-    return position

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import orjson
+
 MAX_ITEM_BYTES: Final = 409_600
 
 _WRITE_UNIT_BYTES: Final = 1024
@@ -29,6 +31,13 @@ def item_bytes(item: Mapping[str, Mapping[str, Any]]) -> int:
             else:
                 total += value_bytes(kind, content)
     return total
+
+
+def exceeds_limit(item: Mapping[str, Mapping[str, Any]], added_bytes: int = 0) -> bool:
+    """Whether the item, with so many bytes added, is larger than an item may be."""
+    if len(orjson.dumps(item)) + added_bytes <= MAX_ITEM_BYTES:  # quick: the JSON is never shorter than the item's size
+        return False
+    return item_bytes(item) + added_bytes > MAX_ITEM_BYTES
 
 
 def value_bytes(kind: str, content: Any) -> int:

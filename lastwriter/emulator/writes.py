@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from lastwriter.emulator.capacity import consumed
 from lastwriter.emulator.errors import ApiError, condition_failed, in_request, invalid_parameter, validation
 from lastwriter.emulator.expressions.compiling import check_scalar_keys, compile_condition_text, compile_update_text
@@ -27,7 +25,7 @@ from lastwriter.emulator.parameters import (
     expression_values,
 )
 from lastwriter.emulator.schema import TableSchema
-from lastwriter.emulator.sizes import MAX_ITEM_BYTES, item_bytes, utf8_bytes, value_bytes, write_units
+from lastwriter.emulator.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes, write_units
 from lastwriter.emulator.values import Item, canonical_item, canonical_value
 
 MAX_PLANS: Final = 2000
@@ -155,7 +153,7 @@ class CompiledUpdate(CompiledWrite):
         new = plan.update(current, self.values)
         if self.schema.indexes:
             check_index_keys(new, self.schema)
-        if len(orjson.dumps(new)) + plan.action_bytes > MAX_ITEM_BYTES:  # JSON is never shorter than the item's size
+        if exceeds_limit(new, plan.action_bytes):
             _check_size(new, plan)
         return new
 
@@ -259,7 +257,7 @@ def _bind(
         item = canonical_item(request["Item"])
         if "" in item:
             raise invalid_parameter("An attribute name cannot be empty")
-        if item_bytes(item) > MAX_ITEM_BYTES:
+        if exceeds_limit(item):
             raise validation("Item size has exceeded the maximum allowed size")
         key = check_item_key(item, schema)
         if schema.indexes:

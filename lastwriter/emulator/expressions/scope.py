@@ -29,12 +29,16 @@ class Scope:
     used_names: set[str] = field(default_factory=set)
     used_values: set[str] = field(default_factory=set)
     requirements: list[Requirement] = field(default_factory=list)
+    resolved: dict[Path, Steps] = field(default_factory=dict)
 
     def path(self, path: Path) -> Steps:
         """The path with its names resolved."""
-        check_defined(path, self.names)
-        self.used_names.update(part for part in path.parts if isinstance(part, str) and part[0] == "#")
-        return resolve(path, self.names)
+        steps = self.resolved.get(path)
+        if steps is None:
+            check_defined(path, self.names)
+            self.used_names.update(part for part in path.parts if isinstance(part, str) and part[0] == "#")
+            steps = self.resolved[path] = resolve(path, self.names)
+        return steps
 
     def value(self, placeholder: Placeholder) -> Value:
         """The value that the placeholder stands for in this request."""

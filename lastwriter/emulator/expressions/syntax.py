@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
 from lastwriter.emulator.errors import ApiError, validation
@@ -23,30 +22,26 @@ COMPARATORS: Final = frozenset({"=", "<>", "<", "<=", ">", ">="})
 # ---- the tree
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(NamedTuple):
     """``a.#b[2]``: attribute names as written (``#b`` unresolved) and list positions."""
 
     parts: tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Placeholder:
+class Placeholder(NamedTuple):
     """``:v``"""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """``size(a)``, ``attribute_exists(a)``, ``if_not_exists(a, :v)`` …"""
 
     name: str
     arguments: tuple[Operand, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(NamedTuple):
     """``a + :v`` or ``a - :v`` on the right of SET."""
 
     operator: str
@@ -54,8 +49,7 @@ class Sum:
     right: Operand
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(NamedTuple):
     """``a < :v``"""
 
     operator: str
@@ -63,8 +57,7 @@ class Comparison:
     right: Operand
 
 
-@dataclass(frozen=True, slots=True)
-class Between:
+class Between(NamedTuple):
     """``a BETWEEN :low AND :high``"""
 
     operand: Operand
@@ -72,31 +65,27 @@ class Between:
     high: Operand
 
 
-@dataclass(frozen=True, slots=True)
-class In:
+class In(NamedTuple):
     """``a IN (:x, :y)``"""
 
     operand: Operand
     options: tuple[Operand, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(NamedTuple):
     """``a AND b AND c`` or ``a OR b``; operator in capitals."""
 
     operator: str
     parts: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(NamedTuple):
     """``NOT a``"""
 
     part: Condition
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """One action of an update expression: clause (SET, REMOVE, ADD, DELETE), where, and with what."""
 
     clause: str
@@ -104,16 +93,14 @@ class Action:
     value: Operand | None
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(NamedTuple):
     """An update expression. ``repeated`` is the first clause keyword that stands twice."""
 
     actions: tuple[Action, ...]
     repeated: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class ConditionText:
+class ConditionText(NamedTuple):
     """A condition expression. ``redundant``: it has parentheses around parentheses."""
 
     root: Condition
@@ -168,21 +155,14 @@ _TOKEN: Final = re.compile(
 )
 
 
-class _Token(NamedTuple):
-    kind: int
-    text: str
-    start: int
-    end: int
-
-
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens = [
-            _Token(match.lastindex or _OTHER, match[match.lastindex or 0], *match.span(match.lastindex or 0))
-            for match in _TOKEN.finditer(text)
-        ]
-        self.tokens.append(_Token(_END, "<EOF>", len(text), len(text)))
+        self.matches = list(_TOKEN.finditer(text))
+        self.kinds = [match.lastindex or _OTHER for match in self.matches]
+        self.kinds.append(_END)
+        self.texts = [match[match.lastindex or 0] for match in self.matches]
+        self.texts.append("<EOF>")
         self.at = 0
         self.nesting = 0
         self.redundant = False
@@ -224,10 +204,10 @@ class _Parser:
         left = self._term(self._or)
         if not isinstance(left, Operand):
             return left
-        token = self.tokens[self.at]
-        if token.text in COMPARATORS:
+        operator = self.texts[self.at]
+        if operator in COMPARATORS:
             self.at += 1
-            return Comparison(token.text, left, self._operand())
+            return Comparison(operator, left, self._operand())
         if self._is_keyword("BETWEEN"):
             self.at += 1
             low = self._operand()
@@ -249,15 +229,15 @@ class _Parser:
 
     def _term(self, inside: Callable[[], _Term]) -> _Term:
         """An operand, or whatever ``inside`` reads between parentheses."""
-        token = self.tokens[self.at]
-        if token.kind == _PLACEHOLDER:
+        kind, text = self.kinds[self.at], self.texts[self.at]
+        if kind == _PLACEHOLDER:
             self.at += 1
-            return Placeholder(token.text)
-        if token.text == "(":
+            return Placeholder(text)
+        if text == "(":
             return self._parentheses(inside)
-        if token.kind == _WORD and self.tokens[self.at + 1].text == "(":
+        if kind == _WORD and self.texts[self.at + 1] == "(":
             self.at += 1
-            return Call(token.text, self._arguments())
+            return Call(text, self._arguments())
         return self.path()
 
     def _parentheses(self, inside: Callable[[], _Term]) -> _Term:
@@ -282,7 +262,7 @@ class _Parser:
         self._take("(")
         self._deeper()
         arguments = [self._operand()]
-        while self.tokens[self.at].text == ",":
+        while self.texts[self.at] == ",":
             self.at += 1
             arguments.append(self._operand())
         self._take(")")
@@ -292,29 +272,26 @@ class _Parser:
     def path(self) -> Path:
         parts: list[str | int] = [self._attribute()]
         while True:
-            token = self.tokens[self.at]
-            if token.text == ".":
+            text = self.texts[self.at]
+            if text == ".":
                 self.at += 1
                 parts.append(self._attribute())
-            elif token.text == "[":
+            elif text == "[":
                 self.at += 1
-                position = self.tokens[self.at]
-                if position.kind != _NUMBER:
+                if self.kinds[self.at] != _NUMBER:
                     raise self._error()
-                if len(position.text) > 9:
-                    raise validation(f"List index is not within the allowable range; index: [{position.text}]")
-                parts.append(int(position.text))
+                parts.append(_position(self.texts[self.at]))
                 self.at += 1
                 self._take("]")
             else:
                 return Path(tuple(parts))
 
     def _attribute(self) -> str:
-        token = self.tokens[self.at]
-        if token.kind != _NAME and (token.kind != _WORD or token.text.upper() in _OPERATORS):
+        kind, text = self.kinds[self.at], self.texts[self.at]
+        if kind != _NAME and (kind != _WORD or text.upper() in _OPERATORS):
             raise self._error()
         self.at += 1
-        return token.text
+        return text
 
     # -- updates
 
@@ -323,19 +300,18 @@ class _Parser:
         seen: list[str] = []
         repeated = None
         while True:
-            token = self.tokens[self.at]
-            clause = token.text.upper()
-            if token.kind != _WORD or clause not in _CLAUSES:
+            clause = self.texts[self.at].upper()
+            if clause not in _CLAUSES:
                 raise self._error()
             self.at += 1
             if clause in seen:
                 repeated = repeated or clause
             seen.append(clause)
             actions.append(self._action(clause))
-            while self.tokens[self.at].text == ",":
+            while self.texts[self.at] == ",":
                 self.at += 1
                 actions.append(self._action(clause))
-            if self.tokens[self.at].kind == _END:
+            if self.kinds[self.at] == _END:
                 return Update(tuple(actions), repeated)
 
     def _action(self, clause: str) -> Action:
@@ -345,17 +321,16 @@ class _Parser:
             return Action(clause, path, self._set_value())
         if clause == "REMOVE":
             return Action(clause, path, None)
-        token = self.tokens[self.at]
-        if token.kind != _PLACEHOLDER:
+        if self.kinds[self.at] != _PLACEHOLDER:
             raise self._error()
         self.at += 1
-        return Action(clause, path, Placeholder(token.text))
+        return Action(clause, path, Placeholder(self.texts[self.at - 1]))
 
     def _set_value(self) -> Operand:
         left = self._term(self._set_value)
         if not isinstance(left, Operand):
             raise self._error()
-        operator = self.tokens[self.at].text
+        operator = self.texts[self.at]
         if operator not in ("+", "-") or isinstance(left, Sum):
             return left
         self.at += 1
@@ -365,7 +340,7 @@ class _Parser:
 
     def projection(self) -> tuple[Path, ...]:
         paths = [self.path()]
-        while self.tokens[self.at].text == ",":
+        while self.texts[self.at] == ",":
             self.at += 1
             paths.append(self.path())
         return tuple(paths)
@@ -373,15 +348,14 @@ class _Parser:
     # -- tokens
 
     def expect_end(self) -> None:
-        if self.tokens[self.at].kind != _END:
+        if self.kinds[self.at] != _END:
             raise self._error()
 
     def _is_keyword(self, word: str) -> bool:
-        token = self.tokens[self.at]
-        return token.kind == _WORD and token.text.upper() == word
+        return self.kinds[self.at] == _WORD and self.texts[self.at].upper() == word
 
     def _take(self, text: str) -> None:
-        if self.tokens[self.at].text != text:
+        if self.texts[self.at] != text:
             raise self._error()
         self.at += 1
 
@@ -392,15 +366,26 @@ class _Parser:
 
     def _error(self) -> ApiError:
         """Syntax error at the current token, with the tokens on both sides of it."""
-        token = self.tokens[self.at]
-        before = self.tokens[self.at - 1] if self.at else token
-        if token.kind == _END:
-            near = before.text
+        before = max(self.at - 1, 0)
+        if self.kinds[self.at] == _END:
+            near = self.texts[before]
         else:
-            after = self.tokens[self.at + 1]
-            near = self.text[before.start : token.end if after.kind == _END else after.end]
-        return validation(f'Syntax error; token: "{token.text}", near: "{near}"')
+            after = min(self.at + 1, len(self.matches) - 1)
+            near = self.text[self._span(before)[0] : self._span(after)[1]]
+        return validation(f'Syntax error; token: "{self.texts[self.at]}", near: "{near}"')
+
+    def _span(self, token: int) -> tuple[int, int]:
+        match = self.matches[token]
+        return match.span(match.lastindex or 0)
 
 
+def _position(digits: str) -> int:
+    """A position in a list: at most Java's largest int."""
+    if len(digits) > 10 or int(digits) > _MAX_POSITION:
+        raise validation(f"List index is not within the allowable range; index: [{digits}]")
+    return int(digits)
+
+
+_MAX_POSITION: Final = 2**31 - 1
 _OPERATORS: Final = frozenset({"AND", "OR", "NOT", "BETWEEN", "IN"})
 _CLAUSES: Final = frozenset({"SET", "REMOVE", "ADD", "DELETE"})

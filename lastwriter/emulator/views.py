@@ -1,0 +1,74 @@
+"""What a Scan or Query goes through: the table itself, or an index of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lastwriter.emulator.errors import validation
+from lastwriter.emulator.keys import Key
+from lastwriter.emulator.order import Position, position_of
+from lastwriter.emulator.schema import IndexSchema, KeyAttribute, TableSchema
+from lastwriter.emulator.values import Item, sortable
+
+
+class View:
+    """A table (``index`` None) or one of its indexes."""
+
+    def __init__(self, schema: TableSchema, index: IndexSchema | None) -> None:
+        self.schema = schema
+        self.index = index
+        self.keys: tuple[KeyAttribute, ...] = schema.keys if index is None else index.keys
+        names = [*schema.key_names, *(key.name for key in self.keys)]
+        self.start_names = tuple(dict.fromkeys(names))
+        """Attributes of ExclusiveStartKey and LastEvaluatedKey."""
+
+    @property
+    def is_global_index(self) -> bool:
+        """Whether it is read on its own, only eventually consistent."""
+        return self.index is not None and self.index.is_global
+
+    @property
+    def projects_all(self) -> bool:
+        """Whether whole items can be read from it."""
+        return self.index is None or self.index.projection["ProjectionType"] == "ALL"
+
+    def holds(self, item: Item) -> bool:
+        """An index holds only items that have its keys, of its types."""
+        if self.index is None:
+            return True
+        return all(key.name in item and key.type in item[key.name] for key in self.keys)
+
+    def entry(self, item: Item) -> Item:
+        """What the view has of an item that it holds."""
+        if self.projects_all:
+            return item
+        assert self.index is not None
+        kept = {*self.start_names, *(self.index.projection.get("NonKeyAttributes") or ())}
+        return {name: value for name, value in item.items() if name in kept}
+
+    def position(self, key: Key, item: Item) -> tuple[Position, Any]:
+        """Where a Scan meets the item: by the view's own keys, then by the table's."""
+        at_home = position_of(key, self.schema)
+        if self.index is None:
+            return at_home, 0
+        partition, *sort = (sortable(item[one.name]) for one in self.keys)
+        return position_of((partition, sort[0]) if sort else partition, self.index), at_home
+
+
+def view_of(request: dict[str, Any], schema: TableSchema) -> View:
+    """The table or the index that the request names; ApiError if there is no such index or it cannot answer."""
+    name = request.get("IndexName")
+    if name is None:
+        return View(schema, None)
+    index = schema.index(name)
+    if index is None:
+        raise validation(f"The table does not have the specified index: {name}")
+    view = View(schema, index)
+    if view.is_global_index and request.get("ConsistentRead"):
+        raise validation("Consistent reads are not supported on global secondary indexes")
+    if view.is_global_index and request.get("Select") == "ALL_ATTRIBUTES" and not view.projects_all:
+        raise validation(
+            "One or more parameter values were invalid: Select type ALL_ATTRIBUTES is not supported for global "
+            f"secondary index {name} because its projection type is not ALL"
+        )
+    return view
