@@ -147,7 +147,9 @@ def run(
     drill = read_profile(path, changes)
     if short:
         drill = drill.shortened()
-    options = RunOptions(results, workers, seed, "boto3" if client == "boto3" else "wire")
+    given = ["run", profile, "--mode", drill.target.mode, "--workers", str(workers), "--client", client]
+    given += [part for text in overrides for part in ("--set", text)] + (["--short"] if short else [])
+    options = RunOptions(results, workers, seed, "boto3" if client == "boto3" else "wire", tuple(given))
     click.echo(f"drill {drill.name}, {drill.target.mode}: {' '.join(drill.hypothesis.split())}", err=True)
     result = run_drill(drill, path, options, progress_for(drill))
     if result.verdict is not None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 RUN_SCHEMA: Final = 1
 
@@ -68,6 +68,9 @@ class RunInfo(_File):
     target: Literal["emulator", "endpoints", "aws"]
     client: Literal["wire", "boto3"]
     seed: int
+    arguments: list[str] = Field(
+        default=[], description="of the `lastwriter` command that makes this run again, seed included; empty: not known"
+    )
     versions: Versions
     workers: list[WorkerInfo] = []
     clock: list[ClockAnchor] = []
@@ -94,6 +97,13 @@ class RunInfo(_File):
     warnings: list[str] = []
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @field_validator("schema_version")
+    @classmethod
+    def _this_schema(cls, version: int) -> int:
+        if version != RUN_SCHEMA:
+            raise ValueError(f"schema {version} is not the one that this version reads ({RUN_SCHEMA})")
+        return version
 
 
 class FaultRecord(_File):

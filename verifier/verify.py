@@ -9,6 +9,7 @@ inconclusive and says so; the others go on.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from verifier.outputs.junit import junit
 from verifier.outputs.lost import lost_lines
 from verifier.outputs.markdown import summary
 from verifier.rundir import FaultRecord, RunDirectory, RunInfo
+from verifier.staleness import staleness_of
 from verifier.verdict import VERDICT_SCHEMA, CheckSummary, FaultRow, Finding, Verdict
 from verifier.windows import marked_seconds, origin_ns
 
@@ -139,6 +141,7 @@ def _verdict(
         expectations_met=met_all(measured, judged),
         checks=[_summary(row, results[row.name], explained[row.name]) for row in CHECKS if row.name in results],
         ledger=balance.ledger(),
+        staleness=staleness_of(history, results, explained),
         faults=[_fault_row(fault, t0) for fault in context.faults],
         latency=latency_rows(history, context),
         intents=intents_of(history),
@@ -202,6 +205,8 @@ def _what(fault: FaultRecord) -> str:
 
 
 def _reproduce(run: RunInfo) -> list[str]:
+    if run.arguments:
+        return [shlex.join(["lastwriter", *run.arguments])]
     name = run.profile.get("name")
     if not isinstance(name, str):
         return []

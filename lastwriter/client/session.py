@@ -58,8 +58,13 @@ class RunSession:
         target: Target,
         client: Literal["wire", "boto3"],
         seed: int,
+        *,
+        arguments: Iterable[str] = (),
     ) -> RunSession:
-        """Make ``results/<UTC time>-<name>-<mode>`` and its ``run.json``; UserError if it cannot be written."""
+        """Make ``results/<UTC time>-<name>-<mode>`` and its ``run.json``; UserError if it cannot be written.
+
+        ``arguments`` are those of the ``lastwriter`` command that makes this run again.
+        """
         now = datetime.now(UTC)
         created_ns = time.monotonic_ns()
         stem = f"{now:%Y%m%dT%H%M%SZ}-{_NOT_A_NAME.sub('-', name).strip('-.') or 'run'}-{mode.lower()}"
@@ -74,6 +79,7 @@ class RunSession:
             target=target,
             client=client,
             seed=seed,
+            arguments=list(arguments),
             versions=_versions(),
             created=now.isoformat(timespec="milliseconds"),
             created_ns=created_ns,

@@ -55,6 +55,7 @@ def run_drill(profile: Profile, path: Path, options: RunOptions, progress: Progr
         profile.target.kind,
         options.client,
         seed,
+        arguments=[*options.arguments, "--seed", str(seed)] if options.arguments else (),
     )
     with Interrupts() as interrupts:
         supervisor = Supervisor(profile, options, session, seed, locustfiles, progress, interrupts)

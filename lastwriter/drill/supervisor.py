@@ -41,6 +41,8 @@ class RunOptions:
     seed: int | None = None
     """Null: drawn, and kept in ``run.json``."""
     client: Literal["wire", "boto3"] = "wire"
+    arguments: tuple[str, ...] = ()
+    """Of the command that was given, without the seed: for whoever wants the same run again."""
 
 
 class Supervisor:

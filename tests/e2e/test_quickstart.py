@@ -44,6 +44,8 @@ def test_mrec_loses_updates_and_keeps_its_contract(tmp_path: Path) -> None:
     # progress: each phase and the fault were said
     for words in ("phase baseline", "phase fault", "phase recovery", "fault: link", "healed: link"):
         assert words in run.stderr
+    (again_command,) = verdict.reproduce
+    assert again_command == "lastwriter run quickstart --mode MREC --workers 2 --client wire --short --seed 1"
     assert run.info.ended == "finished"
     assert run.info.settled
     assert [phase.name for phase in run.info.phases] == ["baseline", "fault", "recovery"]
