@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from lastwriter.emulator.keys import Key, key_of
 from lastwriter.emulator.parameters import table_name
-from lastwriter.emulator.reads import compile_get, compile_query, compile_scan
+from lastwriter.emulator.reads import compile_get, compile_query, compile_scan, judge_get, judge_read
 from lastwriter.emulator.schema import TableSchema, TableSettings, parse_create_table
 from lastwriter.emulator.values import Item
-from lastwriter.emulator.writes import compile_write
+from lastwriter.emulator.writes import compile_write, judge_write
 
 __all__ = [
     "Get",
@@ -26,6 +26,7 @@ __all__ = [
     "TableSchema",
     "TableSettings",
     "Write",
+    "check_request",
     "compile_get",
     "compile_query",
     "compile_scan",
@@ -81,6 +82,16 @@ class Query(Protocol):
 
     def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
         """One page, out of items of the replica in any order, of which at least those of the partition are needed."""
+
+
+def check_request(operation: str, request: dict[str, Any]) -> None:
+    """ApiError for what is wrong with a request whatever its table: DynamoDB says that before it misses the table."""
+    if operation == "GetItem":
+        judge_get(request)
+    elif operation in ("Scan", "Query"):
+        judge_read(operation, request)
+    else:
+        judge_write(operation, request)
 
 
 def item_key(item: Item, schema: TableSchema) -> Key:

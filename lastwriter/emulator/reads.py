@@ -9,6 +9,7 @@ from typing import Any, Final
 from lastwriter.emulator.capacity import consumed
 from lastwriter.emulator.errors import ApiError, in_request, validation
 from lastwriter.emulator.expressions.compiling import check_scalar_keys
+from lastwriter.emulator.expressions.conditions import Test
 from lastwriter.emulator.expressions.keyconditions import KeyCondition, key_conditions
 from lastwriter.emulator.expressions.paths import Steps, projector
 from lastwriter.emulator.expressions.scope import Scope
@@ -32,9 +33,6 @@ from lastwriter.emulator.schema import TableSchema
 from lastwriter.emulator.sizes import item_bytes, read_units
 from lastwriter.emulator.values import Item, canonical_item, check_boolean, sortable
 from lastwriter.emulator.views import View, view_of
-
-MAX_PLANS: Final = 2000
-"""Plans kept for a table; beyond that they are all forgotten."""
 
 
 @dataclass(slots=True)
@@ -91,7 +89,8 @@ def compile_get(request: dict[str, Any], schema: TableSchema) -> CompiledGet:
     return _compile_get_carefully(request, schema, shape)
 
 
-def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, shape: Any) -> CompiledGet:
+def judge_get(request: dict[str, Any]) -> tuple[GetPlan, list[Steps]]:
+    """What can be said of a GetItem without its table: ApiError, or its plan and the paths that it asks for."""
     check_parameters("GetItem", request)
     canonical_item(request["Key"])
     check_combinations("GetItem", request)
@@ -99,39 +98,71 @@ def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, shape: 
     paths = projected(request, scope)
     scope.check_all_used()
     capacity = request.get("ReturnConsumedCapacity")
-    plan = GetPlan(projector(paths) if paths is not None else None, capacity if capacity != "NONE" else None)
+    select = projector(paths) if paths is not None else None
+    return GetPlan(select, capacity if capacity != "NONE" else None), paths or []
+
+
+def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, shape: Any) -> CompiledGet:
+    plan, paths = judge_get(request)
     key, _ = read_key(request["Key"], schema)
-    check_scalar_keys(paths or (), schema.key_names)
-    if shape is not None and request.get("AttributesToGet") is None and len(scope.names) <= 100:
-        if len(schema.plans) >= MAX_PLANS:
-            schema.plans.clear()
-        schema.plans[shape] = plan
+    check_scalar_keys(paths, schema.key_names)
+    if shape is not None and request.get("AttributesToGet") is None:
+        schema.remember(shape, plan, request)
     return CompiledGet(key, bool(request.get("ConsistentRead")), plan, schema)
+
+
+@dataclass(slots=True)
+class JudgedRead:
+    """A Scan or Query of which all has been checked that can be without its table."""
+
+    start: Item | None
+    scope: Scope
+    segment: int | None
+    segments: int | None
+    conditions: dict[str, KeyCondition]
+    """Query: key attribute → condition."""
+    passes: Test | None
+    filtered: list[Steps]
+    paths: list[Steps] | None
+
+
+def judge_read(operation: str, request: dict[str, Any]) -> JudgedRead:
+    """What can be said of a Scan or Query without its table: ApiError, or its parts."""
+    check_parameters(operation, request)
+    check_combinations(operation, request)
+    start = canonical_start(request)
+    segment, segments = _segments(request) if operation == "Scan" else (None, None)
+    text = request.get("KeyConditionExpression")
+    if operation == "Query" and text is None:
+        raise in_request(
+            "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
+        )
+    scope = Scope(expression_names(request), expression_values(operation, request))
+    conditions = key_conditions(text, scope) if operation == "Query" and text is not None else {}
+    passes, filtered = compile_filter(request, scope)
+    paths = projected(request, scope)
+    scope.check_all_used()
+    check_select(request)
+    return JudgedRead(start, scope, segment, segments, conditions, passes, filtered, paths)
 
 
 class CompiledScan:
     """A Scan request. See :class:`lastwriter.emulator.operations.Scan`."""
 
     def __init__(self, request: dict[str, Any], schema: TableSchema) -> None:
-        check_parameters("Scan", request)
-        check_combinations("Scan", request)
-        start = canonical_start(request)
-        self._segment, self._segments = _segments(request)
-        scope = Scope(expression_names(request), expression_values("Scan", request))
-        paths = projected(request, scope)
-        passes, filtered = compile_filter(request, scope)
-        scope.check_all_used()
-        check_select(request)
+        judged = judge_read("Scan", request)
+        self._segment, self._segments = judged.segment, judged.segments
         view = view_of(request, schema)
         self._view = view
+        start = judged.start
         self._after = view.position(start_key(start, view), start) if start is not None else None
         if self._after is not None and not self._in_segment(self._after):
             raise validation(
                 "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with "
                 f"correct Segment. TotalSegments: {self._segments} Segment: {self._segment}"
             )
-        _check_scalars([*(paths or ()), *filtered], view)
-        self._paging = paging(request, view, scope, passes, paths)
+        _check_scalars([*(judged.paths or ()), *judged.filtered], view)
+        self._paging = paging(request, view, judged.scope, judged.passes, judged.paths)
         self.consistent = self._paging.consistent
 
     def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
@@ -156,36 +187,23 @@ class CompiledQuery:
     """A Query request. See :class:`lastwriter.emulator.operations.Query`."""
 
     def __init__(self, request: dict[str, Any], schema: TableSchema) -> None:
-        check_parameters("Query", request)
-        check_combinations("Query", request)
-        start = canonical_start(request)
-        text = request.get("KeyConditionExpression")
-        if text is None:
-            raise in_request(
-                "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
-            )
-        scope = Scope(expression_names(request), expression_values("Query", request))
-        conditions = key_conditions(text, scope)
-        passes, filtered = compile_filter(request, scope)
-        paths = projected(request, scope)
-        scope.check_all_used()
-        check_select(request)
+        judged = judge_read("Query", request)
         view = view_of(request, schema)
         self._view = view
         self._forward = request.get("ScanIndexForward") is not False
-        _check_key_conditions(conditions, view)
-        self.partition = sortable(conditions[view.keys[0].name].operands[0])
-        self._range = conditions.get(view.keys[1].name) if len(view.keys) > 1 else None
-        self._after = self._start(start) if start is not None else None
-        _check_scalars(paths or (), view)
+        _check_key_conditions(judged.conditions, view)
+        self.partition = sortable(judged.conditions[view.keys[0].name].operands[0])
+        self._range = judged.conditions.get(view.keys[1].name) if len(view.keys) > 1 else None
+        self._after = self._start(judged.start) if judged.start is not None else None
+        _check_scalars(judged.paths or (), view)
         keys = {key.name for key in view.keys}
-        for path in filtered:
+        for path in judged.filtered:
             if path[0] in keys:
                 raise validation(
                     f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {path[0]}"
                 )
-        _check_scalars(filtered, view)
-        self._paging = paging(request, view, scope, passes, paths)
+        _check_scalars(judged.filtered, view)
+        self._paging = paging(request, view, judged.scope, judged.passes, judged.paths)
         self.consistent = self._paging.consistent
 
     def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:

@@ -9,6 +9,12 @@ from lastwriter.emulator.errors import invalid_parameter, serialization, validat
 from lastwriter.emulator.parameters import TABLE_NAME, detected, failed
 from lastwriter.emulator.values import check_boolean, check_integer, check_string
 
+MAX_PLANS: Final = 2000
+"""Compiled requests kept for a table; beyond that they are all forgotten."""
+
+MAX_PLACEHOLDERS_KEPT: Final = 100
+"""Requests with more names and values than this are compiled each time."""
+
 MAX_LOCAL_INDEXES: Final = 5
 MAX_GLOBAL_INDEXES: Final = 20
 MAX_UNITS: Final = 1_000_000_000_000
@@ -61,6 +67,17 @@ class TableSchema:
     def index(self, name: str) -> IndexSchema | None:
         """The index of that name."""
         return next((index for index in self.indexes if index.name == name), None)
+
+    def remember(self, shape: Any, plan: Any, request: dict[str, Any]) -> None:
+        """Keep what requests of that shape compile to."""
+        placeholders = sum(
+            len(request.get(name) or ()) for name in ("ExpressionAttributeNames", "ExpressionAttributeValues")
+        )
+        if placeholders > MAX_PLACEHOLDERS_KEPT:
+            return
+        if len(self.plans) >= MAX_PLANS:
+            self.plans.clear()
+        self.plans[shape] = plan
 
 
 @dataclass(frozen=True, slots=True)

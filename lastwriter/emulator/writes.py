@@ -28,12 +28,6 @@ from lastwriter.emulator.schema import TableSchema
 from lastwriter.emulator.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes, write_units
 from lastwriter.emulator.values import Item, canonical_item, canonical_value
 
-MAX_PLANS: Final = 2000
-"""Plans kept for a table; beyond that they are all forgotten."""
-
-MAX_PLACEHOLDERS_KEPT: Final = 100
-"""Requests with more names and values than this are compiled each time."""
-
 _NOTHING: Final[Item] = {}
 
 _UPDATE_BYTES: Final = 3
@@ -190,8 +184,8 @@ def compile_write(operation: str, request: dict[str, Any], schema: TableSchema) 
     return _compile_carefully(operation, request, schema, None)
 
 
-def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSchema, shape: Any) -> CompiledWrite:
-    """All checks in DynamoDB's order; remembers the plan under ``shape``."""
+def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Values]:
+    """What can be said of a request without its table: ApiError, or its plan and values. Checks in DynamoDB's order."""
     try:
         check_parameters(operation, request)
         if operation == "PutItem":
@@ -202,15 +196,19 @@ def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSch
             canonical_item(request["Key"])
         names = expression_names(request)
         values = expression_values(operation, request)
-        plan = _plan(operation, request, Scope(names, values))
+        scope = Scope(names, values)
+        return _plan(operation, request, scope), values
     except ApiError as error:
         raise enveloped(operation, error) from None
+
+
+def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSchema, shape: Any) -> CompiledWrite:
+    """All checks; remembers the plan under ``shape``."""
+    plan, values = judge_write(operation, request)
     write = _bind(operation, request, schema, plan, values)
     _check_keys_untouched(plan, schema)
-    if shape is not None and len(names) + len(values) <= MAX_PLACEHOLDERS_KEPT:
-        if len(schema.plans) >= MAX_PLANS:
-            schema.plans.clear()
-        schema.plans[shape] = plan
+    if shape is not None:
+        schema.remember(shape, plan, request)
     return write
 
 

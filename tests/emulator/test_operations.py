@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.operations import compile_get, compile_scan, compile_write, item_key, table_name
+from lastwriter.emulator.operations import check_request, compile_get, compile_scan, compile_write, item_key, table_name
 from lastwriter.emulator.schema import KeyAttribute, TableSchema
 from lastwriter.emulator.sizes import item_bytes
 
@@ -625,6 +625,27 @@ class TestScan:
             "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with correct "
             "Segment. TotalSegments: 2 Segment: 0"
         )
+
+
+class TestWithoutATable:
+    """What DynamoDB says before it misses the table."""
+
+    @pytest.mark.parametrize(
+        ("operation", "parameters", "message"),
+        [
+            ("UpdateItem", {"Key": KEY, "UpdateExpression": "SET"}, '1 validation error detected: Invalid UpdateExpression: Syntax error; token: "<EOF>", near: "SET"'),
+            ("PutItem", {"Item": {"a": {"SS": []}}}, "1 validation error detected: One or more parameter values were invalid: An string set  may not be empty"),
+            ("GetItem", {"Key": {"pk": {}}}, "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes"),
+            ("Scan", {"TotalSegments": 2}, "The Segment parameter is required but was not present in the request when parameter TotalSegments is present"),
+            ("Query", {}, "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."),
+        ],
+    )  # fmt: skip
+    def test_a_mistake(self, operation: str, parameters: dict[str, Any], message: str) -> None:
+        assert refused(check_request, operation, {"TableName": "none", **parameters}) == message
+
+    @pytest.mark.parametrize("operation", ["UpdateItem", "DeleteItem", "GetItem"])
+    def test_a_key_that_only_a_table_could_judge(self, operation: str) -> None:
+        check_request(operation, {"TableName": "none", "Key": {"any": {"N": "1"}}})
 
 
 JSON = st.recursive(
