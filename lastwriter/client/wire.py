@@ -41,7 +41,7 @@ from greenlet import getcurrent
 
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable
 from lastwriter.client.endpoint import host_header, parse_endpoint
-from lastwriter.client.http_reply import HttpReply, MalformedReply, ReplyParser, parse_whole
+from lastwriter.client.http_reply import HttpReply, MalformedReply
 from lastwriter.client.outcome import (
     BAD_REPLY,
     CONNECT_ERROR,
@@ -53,6 +53,7 @@ from lastwriter.client.outcome import (
     interpret,
 )
 from lastwriter.client.protocol import Reply
+from lastwriter.client.reply_parser import ReplyParser, parse_whole
 from lastwriter.client.signer import Signer
 from lastwriter.errors import UserError
 

@@ -9,7 +9,6 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +19,12 @@ if __name__ == "__main__" and "--patched" in sys.argv:
 
 from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import StaticCredentials
-from tests.client.scripted_server import Request, ScriptedServer, Step, chunked, reply
+from tests.client.scripted_server import ScriptedServer, Step, chunked, reply
 from verifier.history.schema import Outcome
 
 OK, FAIL, UNKNOWN = Outcome.OK, Outcome.FAIL, Outcome.UNKNOWN
-DEADLINE_S = 0.3
+DEADLINE_S = 10.0
+SHORT_DEADLINE_S = 0.3  # where nothing comes
 CREDENTIALS = StaticCredentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "IQoJb3JpZ2luX2VjE+/=")
 
 ITEM = b'{"Attributes":{"v":{"N":"7"},"_w":{"N":"281474976710657"},"b":{"B":"AAEC"}}}'
@@ -150,10 +150,11 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
-def play(kind: str, scenario: Scenario, operation: str, answer: Callable[[Request], Any] | None = None) -> list[Any]:
+def play(kind: str, scenario: Scenario, operation: str) -> list[Any]:
     """What one client makes of a scenario: outcome, status, error, body; and the request that the server saw."""
-    with ScriptedServer(answer or (lambda _: scenario.steps)) as server:
-        client = make_client(kind, server.endpoint, "us-east-1", CREDENTIALS, DEADLINE_S)  # type: ignore[arg-type]
+    deadline_s = SHORT_DEADLINE_S if "hang" in scenario.steps else DEADLINE_S
+    with ScriptedServer(lambda _: scenario.steps) as server:
+        client = make_client(kind, server.endpoint, "us-east-1", CREDENTIALS, deadline_s)  # type: ignore[arg-type]
         try:
             body = REQUEST if operation == "UpdateItem" else {"TableName": "counters", "Key": {"pk": {"S": "k"}}}
             got = client.request(operation, body)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lastwriter.client.http_reply import HttpReply, MalformedReply, ReplyParser, decoded, parse_whole
+from lastwriter.client.http_reply import HttpReply, MalformedReply, decoded
+from lastwriter.client.reply_parser import ReplyParser, parse_whole
 from tests.client.scripted_server import chunked, reply
 
 bodies = st.one_of(st.just(b""), st.just(b'{"Item":{"v":{"N":"1"}}}'), st.binary(max_size=60))
@@ -38,7 +39,7 @@ replies = st.builds(
     lambda body, status, crc, extra, length: reply(body, status, crc, extra, length),
     bodies,
     statuses,
-    st.one_of(st.just("right"), st.none(), st.integers(0, 2**32), st.sampled_from(["-1", "1_0", "x", ""])),
+    st.one_of(st.just("right"), st.none(), st.integers(0, 2**32), st.sampled_from(["-1", "1_0", "x", "", "9" * 5000])),
     extras,
     st.booleans(),
 )

@@ -25,7 +25,7 @@ KINDS: list[ClientKind] = ["wire", "boto3"]
 WRITE: dict[str, Any] = {"TableName": "t", "Key": {"pk": {"S": "k"}}}
 
 
-def _client(server: ScriptedServer, kind: ClientKind = "wire", deadline_s: float = 2.0, **more: Any) -> DynamoClient:
+def _client(server: ScriptedServer, kind: ClientKind = "wire", deadline_s: float = 10.0, **more: Any) -> DynamoClient:
     return make_client(kind, server.endpoint, "us-east-1", CREDENTIALS, deadline_s, **more)
 
 
@@ -142,7 +142,7 @@ def test_a_deadline_of_one_does_not_touch_the_others() -> None:
         got = slow.get(timeout=5)
         assert fast == [OK] * 50
         assert _summary(got) == (Outcome.UNKNOWN, 0, "Timeout")
-        assert 0.3 <= (got.end_ns - got.start_ns) / 1e9 < 1.5
+        assert 0.2 <= (got.end_ns - got.start_ns) / 1e9 < 3  # connecting took its part of the deadline
         assert _summary(_write(client)) == OK
         client.close()
 
@@ -165,13 +165,13 @@ def test_a_greenlet_that_is_killed_takes_its_connection_along(killer: str) -> No
     """What kills it passes through, and no later request can get the answer to the killed one."""
 
     def answer(request: Request) -> list[Step]:
-        return [0.1, reply(b'{"late":1}')] if b"victim" in request.body else [reply()]
+        return [0.6, reply(b'{"late":1}')] if b"victim" in request.body else [reply()]
 
     seen: list[BaseException] = []
 
     def victim() -> None:
         try:
-            with gevent.Timeout(0.03 if killer == "timeout" else 60):
+            with gevent.Timeout(0.3 if killer == "timeout" else 60):
                 client.request("UpdateItem", {"TableName": "victim"})
         except BaseException as error:
             seen.append(error)
@@ -190,7 +190,7 @@ def test_a_greenlet_that_is_killed_takes_its_connection_along(killer: str) -> No
         assert isinstance(client, WireClient)
         assert not client._open
         assert [_write(client).body for _ in range(5)] == [{}] * 5
-        gevent.sleep(0.15)
+        gevent.sleep(0.6)
         assert _write(client).body == {}
         client.close()
 
@@ -233,8 +233,8 @@ def test_a_request_larger_than_the_socket_takes_at_once(tls: bool) -> None:
 
 def test_a_server_that_takes_nothing_more_is_a_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts (in the backlog) and never reads
-        client = make_client("wire", f"http://127.0.0.1:{listener.getsockname()[1]}", "us-east-1", CREDENTIALS, 0.3)
-        got = client.request("PutItem", {"TableName": "t", "Item": {"pad": {"S": "x" * 20_000_000}}})
+        client = make_client("wire", f"http://127.0.0.1:{listener.getsockname()[1]}", "us-east-1", CREDENTIALS, 1.5)
+        got = client.request("PutItem", {"TableName": "t", "Item": {"pad": {"S": "x" * 8_000_000}}})
         assert _summary(got) == (Outcome.UNKNOWN, 0, "Timeout")
         client.close()
 
@@ -255,7 +255,7 @@ def test_an_answer_before_the_request_is_whole() -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         client = make_client("wire", f"http://127.0.0.1:{listener.getsockname()[1]}", "us-east-1", CREDENTIALS, 5.0)
-        got = client.request("PutItem", {"TableName": "t", "Item": {"pad": {"S": "x" * 20_000_000}}})
+        got = client.request("PutItem", {"TableName": "t", "Item": {"pad": {"S": "x" * 8_000_000}}})
         done.set()
         thread.join()
         assert _summary(got) == (Outcome.FAIL, 413, "ValidationException")

@@ -122,8 +122,9 @@ saw             writer of the state observed: ``_w`` read, or handed back by a f
                 no item; for a successful write that returned the item, its own op id
 prev            writer of the state before ``saw``: the ``_p`` that came back with it (writes and reads)
 outcome         :class:`Outcome`
-error           AWS exception name, or ``Timeout``, ``ConnectError``, ``ConnectionReset``, ``ShortReply``,
-                ``BadChecksum``, ``InFlight`` (the worker stopped first)
+error           AWS exception name (``HTTP503`` where there was none), or ``Timeout``, ``ConnectError``,
+                ``CredentialsError``, ``ConnectionReset``, ``ShortReply``, ``BadReply``, ``BadChecksum``,
+                ``InFlight`` (the worker stopped first)
 units           consumed capacity units, where returned
 scheduled_ns    when it should have been sent
 start_ns        stamped before the first byte is queued
