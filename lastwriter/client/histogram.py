@@ -34,9 +34,17 @@ def bucket_of(values_ns: Int64) -> Int64:
     return index
 
 
-def highest_of(index: int) -> int:
-    """Greatest value, in nanoseconds, that falls into a bucket."""
-    return int(_SHAPE.get_highest_equivalent_value(_SHAPE.get_value_from_index(index)))
+def _highest_values() -> Int64:
+    index = np.arange(LENGTH, dtype=np.int64)
+    bucket = (index >> _HALF_MAGNITUDE) - 1
+    sub_bucket = (index & (_HALF - 1)) + np.where(bucket < 0, 0, _HALF)
+    shift = np.maximum(bucket, 0) + _UNIT
+    highest: Int64 = (sub_bucket << shift) + (np.int64(1) << shift) - 1
+    return highest
+
+
+HIGHEST_VALUES_NS: Final = _highest_values()
+"""By bucket: the greatest value that falls into it."""
 
 
 def percentile_ns(counts: Int64, share: float) -> int | None:
@@ -45,7 +53,7 @@ def percentile_ns(counts: Int64, share: float) -> int | None:
     if total == 0:
         return None
     target = max(1, int(share * total + 0.5))
-    return highest_of(int(np.searchsorted(np.cumsum(counts), target)))
+    return int(HIGHEST_VALUES_NS[np.searchsorted(np.cumsum(counts), target)])
 
 
 def to_hdr(counts: Int64) -> Any:

@@ -52,11 +52,13 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         return
     try:
         coordinator = Coordinator(environment, environment.parsed_options)
-    except UserError as error:
-        logger.error(error)
+    except (UserError, KeyboardInterrupt) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if not interrupted:
+            logger.error(error)
         if isinstance(runner, MasterRunner):
             runner.quit()
-        sys.exit(2)
+        sys.exit(130 if interrupted else 2)
     if isinstance(runner, LocalRunner):
         _install_worker(environment, runner)
     _install_coordinator(environment, runner, coordinator)
@@ -90,7 +92,7 @@ def _listener(coordinator: Coordinator, kind: str) -> Any:
 
 
 def _install_worker(environment: Any, runner: Any) -> None:
-    worker.load_clients()
+    worker.warm_up()
 
     def on_plan(environment: Any, msg: Any, **_: Any) -> None:
         plan, number = LoadPlan.model_validate_json(msg.data["plan"]), msg.data["worker"]
@@ -101,6 +103,7 @@ def _install_worker(environment: Any, runner: Any) -> None:
             worker.set_current(None)
             reason = f"worker {number} cannot record to {plan.run_directory}: {error}"
             runner.send_message("lastwriter-failed", {"worker": number, "reason": reason})
+            runner.send_message("lastwriter-done", {"worker": number, "rows": 0, "failure": reason})
             return
         worker.set_current(run)
         runner.send_message("lastwriter-hello", run.hello())

@@ -255,30 +255,37 @@ class Recorder:
             self.failure = f"worker {self.worker} cannot record any more ({self.path}: {what}); free some space"
 
     def _batch(self, rows: Rows) -> pa.RecordBatch:
+        count = len(rows)
         columns: list[pa.Array] = []
-        for field in COLUMNS:
-            if field.name == "worker":
-                columns.append(pa.array(np.full(len(rows), self.worker, np.int16)))
-            elif pa.types.is_dictionary(field.type):
-                codes: Codes = getattr(self, field.name)
-                numbers = rows[field.name].astype(np.int32)
-                mask = numbers < 0 if field.nullable else None
-                columns.append(pa.DictionaryArray.from_arrays(_array(numbers, mask), codes.array(), safe=False))
+        for name, is_text, nullable, kind in _COLUMN_PLAN:
+            if name == "worker":
+                columns.append(pa.array(np.full(count, self.worker, np.int16)))
+                continue
+            numbers = rows[name].astype(np.int32) if is_text else np.ascontiguousarray(rows[name])
+            missing = _missing(numbers, is_text) if nullable else None
+            if missing is not None and missing.all():
+                array = pa.nulls(count, pa.int32() if is_text else kind)
             else:
-                numbers = np.ascontiguousarray(rows[field.name])
-                columns.append(_array(numbers, _nulls(field, numbers)))
+                array = pa.array(numbers, mask=missing if missing is not None and missing.any() else None)
+            if is_text:
+                texts: Codes = getattr(self, name)
+                array = pa.DictionaryArray.from_arrays(array, texts.array(), safe=False)
+            columns.append(array)
         return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
 
 
-def _nulls(field: pa.Field, numbers: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
-    if not field.nullable:
-        return None
-    missing: npt.NDArray[np.bool_] = np.isnan(numbers) if numbers.dtype.kind == "f" else numbers == NULL
+_COLUMN_PLAN: Final = [
+    (field.name, pa.types.is_dictionary(field.type), field.nullable, field.type) for field in COLUMNS
+]
+
+
+def _missing(numbers: npt.NDArray[Any], is_text: bool) -> npt.NDArray[np.bool_]:
+    missing: npt.NDArray[np.bool_]
+    if is_text:
+        missing = numbers == NO_CODE
+    else:
+        missing = np.isnan(numbers) if numbers.dtype.kind == "f" else numbers == NULL
     return missing
-
-
-def _array(numbers: npt.NDArray[Any], mask: npt.NDArray[np.bool_] | None) -> pa.Array:
-    return pa.array(numbers, mask=mask if mask is not None and mask.any() else None)
 
 
 class _Sink:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -21,7 +22,7 @@ from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
-from lastwriter.client.stats import add_to_locust, cells_of
+from lastwriter.client.stats import add_to_locust, cells_of, rounded_ms
 from lastwriter.client.table import KeyCodes, Table
 from lastwriter.client.truth import Truth
 from verifier.rundir import RunDirectory
@@ -97,6 +98,9 @@ class WorkerRun:
         self.t0_ns = t0_ns
         self.ends_ns = None if length is None else t0_ns + length
         self.truth = Truth(_lag_file(self._history, self.number), t0_ns)
+        # What is there now stays: collections during the run need not look at it, and stop the loop for less time.
+        gc.collect()
+        gc.freeze()
         self._started.set()
         self._greenlets = [gevent.spawn(self._report_for_ever), gevent.spawn_later(self._until_start(), self._probe)]
 
@@ -170,6 +174,7 @@ class WorkerRun:
         try:
             self._end_users(self._longest_deadline_s() + LAST_WORD_S if grace_s is None else grace_s)
         finally:
+            gc.unfreeze()
             gevent.killall(self._greenlets)
             self.recorder.close()
             self.truth.close()
@@ -295,10 +300,12 @@ def workload_of(user_class: type) -> str:
     return str(getattr(user_class, "workload", "") or user_class.__module__.rpartition(".")[2])
 
 
-def load_clients() -> None:
-    """Import what clients are made of, so that it does not happen between a plan and its t0."""
+def warm_up() -> None:
+    """Import and work out what would otherwise be done between a plan and its t0, or after it."""
     import lastwriter.client.boto
     import lastwriter.client.wire  # noqa: F401
+
+    rounded_ms()
 
 
 def _client(plan: LoadPlan, region: str, deadline_s: float) -> DynamoClient:

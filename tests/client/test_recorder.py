@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,7 +66,12 @@ def write(recorder: Recorder, op: int, **given: Any) -> None:
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    return list(read_worker(path).rows.to_pylist())
+    return list(read_table(path).to_pylist())
+
+
+def read_table(path: Path) -> pa.Table:
+    batches = list(WorkerStream(path))
+    return pa.Table.from_batches(batches, COLUMNS)
 
 
 numbers = st.one_of(st.none(), st.integers(-(2**63) + 1, 2**63 - 1))
@@ -101,7 +107,7 @@ def test_every_value_comes_back(
     recorder.close()
     record = read_worker(path)
     assert record.ended
-    for row, expected in zip(record.rows.to_pylist(), written, strict=True):
+    for row, expected in zip(rows_of(path), written, strict=True):
         assert {name: row[name] for name in expected} == expected
 
 
@@ -214,7 +220,7 @@ def test_a_full_disk_is_said_once_and_leaves_a_readable_record(tmp_path: Path, m
         [recorder.next_op() for _ in range(10 * FEWEST_RESERVED)]
     recorder.close()
     record = read_worker(path)
-    assert record.rows.num_rows == 50
+    assert record.rows == 50
     assert not record.ended, "ids were used that have no row"
 
 

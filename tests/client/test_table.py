@@ -17,8 +17,8 @@ from lastwriter.client.protocol import Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import FIRST_PAUSE_S, Attempts
 from lastwriter.client.table import KeyCodes, Table
-from verifier.history.reader import read_worker
 from verifier.history.schema import ABSENT, Outcome
+from verifier.history.stream import WorkerStream
 
 OK, FAIL, UNKNOWN = Outcome
 CONFLICT = "ReplicatedWriteConflictException"
@@ -63,9 +63,10 @@ class Rig:
 
     def rows(self) -> list[dict[str, Any]]:
         self.recorder.close()
-        record = read_worker(self.path)
-        assert record.ended
-        return list(record.rows.to_pylist())
+        stream = WorkerStream(self.path)
+        rows = [row for batch in stream for row in batch.to_pylist()]
+        assert stream.ended
+        return rows
 
 
 @pytest.fixture
