@@ -23,7 +23,7 @@ import numpy as np
 
 from verifier.checks.findings import Found
 from verifier.checks.layout import AFTER, BEFORE
-from verifier.checks.marks import NOT_FOUND, in_lost_range, is_mark, marks_of, of_kind, updates
+from verifier.checks.marks import NOT_FOUND, in_lost_range, is_mark, marks_of, of_kind, updates, writers_of
 from verifier.checks.types import Context, Replica
 from verifier.history.columns import NULL, Bool, History, Int8, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
@@ -114,6 +114,8 @@ class _Shown:
     end: Int64
     row: Int64
     replica: Int64
+    writer: Int64
+    """Row that has the mark, :data:`NOT_FOUND` where there is none."""
     target: Int64 = field(default_factory=lambda: _NONE)
     """Sparse number of the cluster: row of the write, then the initial states by key, then lost operations."""
 
@@ -124,7 +126,7 @@ class _Shown:
         return _Shown(*(np.concatenate((getattr(self, name), getattr(other, name))) for name in _SHOWN))
 
 
-_SHOWN: Final = ("mark", "key", "start", "end", "row", "replica", "target")
+_SHOWN: Final = ("mark", "key", "start", "end", "row", "replica", "writer", "target")
 
 
 def clusters_of(
@@ -262,16 +264,16 @@ class _Clusterer:
         reading = of_kind(history, Kind.READ, Kind.TXN_READ) & self.answered
         reading |= self.writing & (history.outcome == Outcome.FAIL)
         rows = np.flatnonzero(self.rows & reading & (history.saw != NULL))
-        parts = [self._at_rows(rows, history.saw[rows])]
+        parts = [self._at_rows(rows, history.saw[rows], writers_of(history, self.context, "saw")[rows])]
         for replica in self.final:
             parts.append(self._swept(replica))
         return _Shown(*(np.concatenate([getattr(part, name) for part in parts]) for name in _SHOWN[:-1]))
 
-    def _at_rows(self, rows: Int64, mark: Int64) -> _Shown:
+    def _at_rows(self, rows: Int64, mark: Int64, writer: Int64) -> _Shown:
         history = self.history
         nowhere = np.full(len(rows), -1, np.int64)
         key = history.key[rows].astype(np.int64)
-        return _Shown(mark, key, history.start_ns[rows], self.ends_of(rows), rows, nowhere)
+        return _Shown(mark, key, history.start_ns[rows], self.ends_of(rows), rows, nowhere, writer)
 
     def ends_of(self, rows: Int64) -> Int64:
         """When these rows had answered."""
@@ -280,7 +282,7 @@ class _Clusterer:
     def _swept(self, replica: Replica) -> _Shown:
         """The final sweep of one replica as reads of every key; an item that it did not find is absent."""
         if not len(replica.key):
-            return _Shown(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE)  # no call answered with a time
+            return _Shown(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE)  # no call answered with a time
         mark = np.full(self.keys, ABSENT, np.int64)
         start = np.full(self.keys, int(replica.start_ns.min()), np.int64)
         end = np.full(self.keys, int(replica.end_ns.max()), np.int64)
@@ -290,7 +292,8 @@ class _Clusterer:
         key = np.flatnonzero(touched & ~self.left_out & (mark != NULL))
         where = self.context.regions.index(replica.region) if replica.region in self.context.regions else 0
         nowhere = np.full(len(key), -1, np.int64)
-        return _Shown(mark[key], key, start[key], end[key], nowhere, np.full(len(key), where, np.int64))
+        writer = self.marks.find(mark[key], key)
+        return _Shown(mark[key], key, start[key], end[key], nowhere, np.full(len(key), where, np.int64), writer)
 
     def _links(self, shown: _Shown) -> _Shown:
         """Writes that say what they were applied to: those that are sure, and those that somebody saw."""
@@ -298,7 +301,7 @@ class _Clusterer:
         before = np.where(history.prev != NULL, history.prev, history.expect)
         before[of_kind(history, Kind.CREATE) & (before == NULL)] = ABSENT
         rows = np.flatnonzero(self.sure & (before != NULL))
-        links = self._judged(self._at_rows(rows, before[rows]))
+        links = self._judged(self._linked(rows, before))
         waiting = np.flatnonzero(self.possible & self.writing & (before != NULL))
         seen = np.concatenate((shown.target, links.target))
         while len(waiting):
@@ -307,14 +310,21 @@ class _Clusterer:
             if not effective.any():
                 break
             rows, waiting = waiting[effective], waiting[~effective]
-            more = self._judged(self._at_rows(rows, before[rows]))
+            more = self._judged(self._linked(rows, before))
             links, seen = links.join(more), more.target
         return links
+
+    def _linked(self, rows: Int64, before: Int64) -> _Shown:
+        history = self.history
+        writer = writers_of(history, self.context, "prev")[rows]
+        asked = np.flatnonzero(history.prev[rows] == NULL)
+        writer[asked] = self.marks.find(before[rows[asked]], history.key[rows[asked]])
+        return self._at_rows(rows, before[rows], writer)
 
     def _judged(self, shown: _Shown) -> _Shown:
         """Find the cluster of each; report marks of nobody and what was seen before it was written."""
         history = self.history
-        row = self.marks.find(shown.mark, shown.key)
+        row = shown.writer
         target = np.full(len(shown.mark), _NOWHERE, np.int64)
         hit = row != NOT_FOUND
         written = hit & (self.sure | self.possible)[np.maximum(row, 0)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
@@ -81,6 +81,15 @@ def marks_of(history: History, context: Context) -> Marks:
     made = context.shared.get("marks")
     if not isinstance(made, Marks):
         made = context.shared["marks"] = Marks(history)
+    return made
+
+
+def writers_of(history: History, context: Context, column: Literal["saw", "prev"]) -> Int64:
+    """Row of the write whose mark each row shows in a column, or :data:`NOT_FOUND`; worked out once."""
+    made = context.shared.get(f"writers:{column}")
+    if not isinstance(made, np.ndarray):
+        marks = marks_of(history, context)
+        made = context.shared[f"writers:{column}"] = marks.find(getattr(history, column), history.key)
     return made
 
 

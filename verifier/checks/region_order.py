@@ -17,9 +17,9 @@ import numpy as np
 
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import Layout, key_chunks
-from verifier.checks.marks import NOT_FOUND, marks_of, of_kind, updates
+from verifier.checks.marks import NOT_FOUND, Marks, marks_of, of_kind, updates, writers_of
 from verifier.checks.types import Context, Replica, Result
-from verifier.history.columns import NULL, History, Int64
+from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import Kind, Outcome
 
 _NONE: Final = np.zeros(0, np.int64)
@@ -54,19 +54,25 @@ class _Observed:
         strong |= update & (history.outcome == Outcome.FAIL)
         own = update & answered & (history.saw == history.op)
         parts = [
-            self._rows(np.flatnonzero((strong | own) & (history.saw != NULL)), history.saw),
-            self._rows(np.flatnonzero(own & (history.prev != NULL)), history.prev),
+            self._rows(np.flatnonzero((strong | own) & (history.saw != NULL)), writers_of(history, context, "saw")),
+            self._rows(np.flatnonzero(own & (history.prev != NULL)), writers_of(history, context, "prev")),
         ]
-        parts += [self._swept(replica) for replica in context.final.values()]
-        mark, key, region, start, end, row = (np.concatenate(column) for column in zip(*parts, strict=True))
-        writer = marks.find(mark, key)
+        parts += [self._swept(replica, marks) for replica in context.final.values()]
+        writer, key, region, start, end, row = (np.concatenate(column) for column in zip(*parts, strict=True))
         # A write without an answer has no known end; one that was refused is another check's business.
         known = (writer != NOT_FOUND) & update[np.maximum(writer, 0)]
         known &= history.outcome[np.maximum(writer, 0)] != Outcome.FAIL
         self.key, self.region, self.start = key[known], region[known], start[known]
         self.end, self.row, self.writer = end[known], row[known], writer[known]
+        self.began, self.ended = history.start_ns[self.writer], history.end_ns[self.writer]
+        # A write shows itself, which goes back behind nothing; and what it was applied to, which proves no more than
+        # the write itself does, unless that began later. To have seen the future proves nothing here.
+        self.itself = self.writer == self.row
+        self.proves = (self.row < 0) | self.itself | ~update[self.row] | (history.outcome[self.row] != Outcome.OK)
+        self.proves |= self.began > history.start_ns[self.row]
+        self.proves &= self.began <= self.end
 
-    def _rows(self, rows: Int64, mark: Int64) -> tuple[Int64, ...]:
+    def _rows(self, rows: Int64, writer: Int64) -> tuple[Int64, ...]:
         history = self.history
         regions = np.array(
             [self.context.regions.index(name) if name in self.context.regions else -1 for name in history.regions],
@@ -75,54 +81,63 @@ class _Observed:
         region = regions[history.region[rows]]
         rows, region = rows[region >= 0], region[region >= 0]
         key = history.key[rows].astype(np.int64)
-        return mark[rows], key, region, history.start_ns[rows], history.end_ns[rows], rows
+        return writer[rows], key, region, history.start_ns[rows], history.end_ns[rows], rows
 
-    def _swept(self, replica: Replica) -> tuple[Int64, ...]:
+    def _swept(self, replica: Replica, marks: Marks) -> tuple[Int64, ...]:
         shown = (replica.w != NULL) & (replica.region in self.context.regions)
         region = self.context.regions.index(replica.region) if shown.any() else 0
         key = replica.key[shown]
         nowhere = np.full_like(key, -1)
-        return replica.w[shown], key, np.full_like(key, region), replica.start_ns[shown], replica.end_ns[shown], nowhere
+        return (
+            marks.find(replica.w[shown], key),
+            key,
+            np.full_like(key, region),
+            replica.start_ns[shown],
+            replica.end_ns[shown],
+            nowhere,
+        )
 
     def backwards(self, place: Int64, slack_ns: int) -> Found:
         """Observations of w1 that began after one of w2 in the same place had ended."""
-        history = self.history
-        _, place = np.unique(place, return_inverse=True)
-        bounds = [self.start, self.end, history.start_ns[self.writer], history.end_ns[self.writer]]
-        first, last = min(int(one.min()) for one in bounds), max(int(one.max()) for one in bounds) + slack_ns
-        first -= 2 * self.context.epsilon_ns
+        bounds = [self.start, self.end, self.began, self.ended]
+        first = min(int(one.min()) for one in bounds) - 2 * self.context.epsilon_ns
+        last = max(int(one.max()) for one in bounds) + slack_ns
         parts = []
         for begin, end in key_chunks(int(place.max()) + 1, first, last):
-            mine = np.flatnonzero((place >= begin) & (place < end))
-            seen, before = self._pairs(mine, place[mine] - begin, Layout(end - begin, first, last), slack_ns)
+            inside = (place >= begin) & (place < end)
+            seen, before = self._pairs(inside, place - begin, Layout(end - begin, first, last), slack_ns)
             parts.append(np.stack([seen, before], axis=1))
         seen, before = np.concatenate(parts).T
         by, newer = self.writer[seen], self.writer[before]
         gamma = np.minimum(
             self.start[seen] - self.end[before] - 2 * self.context.epsilon_ns,
-            history.start_ns[newer] - history.end_ns[by] - slack_ns,
+            self.began[before] - self.ended[seen] - slack_ns,
         )
         witness = {"older": by, "newer": newer, "before": self.row[before], "by": self.row[seen]}
         replica = np.where(self.row[seen] < 0, self.region[seen], -1)
         return Found("backwards", self.key[seen], self.end[seen], witness, gamma, replica=replica)
 
-    def _pairs(self, mine: Int64, place: Int64, layout: Layout, slack_ns: int) -> tuple[Int64, Int64]:
+    def _pairs(self, inside: Bool, place: Int64, layout: Layout, slack_ns: int) -> tuple[Int64, Int64]:
         """Observations that go back, each with one that it goes back behind."""
-        history = self.history
-        began = layout.place(place, history.start_ns[self.writer[mine]])
-        by_end = np.argsort(layout.place(place, self.end[mine]))
-        ended = layout.place(place, self.end[mine])[by_end]
+        # A write without an answer has no known end. Who began to look before the write had ended cannot have looked
+        # after anything later had been seen.
+        looking = self.start - 2 * self.context.epsilon_ns
+        answered = self.history.outcome[self.writer] == Outcome.OK
+        seen = np.flatnonzero(inside & ~self.itself & answered & (looking > self.ended + slack_ns))
+        proof = np.flatnonzero(inside & self.proves)
+        if not len(seen) or not len(proof):
+            return _NONE, _NONE
+        ended = layout.place(place[proof], self.end[proof])
+        by_end = np.argsort(ended)
         # The newest write that the place had shown by then, and which observation showed it.
-        newest = np.maximum.accumulate(began[by_end])
+        began = layout.place(place[proof], self.began[proof])[by_end]
+        newest = np.maximum.accumulate(began)
         raised = np.ones(len(newest), np.bool_)
-        raised[1:] = began[by_end][1:] > newest[:-1]
+        raised[1:] = began[1:] > newest[:-1]
         which = np.maximum.accumulate(np.where(raised, np.arange(len(newest)), 0))
-        sure = np.flatnonzero(history.outcome[self.writer[mine]] == Outcome.OK)
-        began_seeing = self.start[mine[sure]] - 2 * self.context.epsilon_ns
-        last = np.searchsorted(ended, layout.place(place[sure], began_seeing), side="left") - 1
-        finished = layout.place(place[sure], history.end_ns[self.writer[mine[sure]]] + slack_ns)
-        back = (last >= 0) & (newest[np.maximum(last, 0)] > finished)
-        return mine[sure[back]], mine[by_end[which[last[back]]]]
+        last = np.searchsorted(ended[by_end], layout.place(place[seen], looking[seen]), side="left") - 1
+        back = (last >= 0) & (newest[np.maximum(last, 0)] > layout.place(place[seen], self.ended[seen] + slack_ns))
+        return seen[back], proof[by_end[which[last[back]]]]
 
 
 def _without(found: Found, known: Found) -> Found:

@@ -63,6 +63,7 @@ def by_definition(ops: list[Op], slack: int) -> set[int]:
             allowed = 0 if older.region == newer.region else slack
             if (
                 earlier.region == later.region
+                and newer.start <= earlier.end  # else it saw the future, which is another check's business
                 and earlier.end < later.start
                 and older.outcome == "ok"
                 and older.end + allowed < newer.start
@@ -109,7 +110,7 @@ def test_operations_accused_are_those_of_the_definition(seed: int) -> None:
         total += len(expected)
         # Both marks that a write shows may go back; it is one operation all the same.
         assert accused(ops, slack) == expected
-    assert total > 200
+    assert total > 60
 
 
 def test_the_final_sweep_counts_and_eventual_reads_do_not() -> None:
