@@ -144,6 +144,7 @@ class Journal:
             return False
         del entry.origin.uncommitted[entry]
         entry.plan += 1
+        entry.arguments = ()
         return True
 
     # -- from origin to place to sites
@@ -227,7 +228,9 @@ class Journal:
         if entry.place:
             site.items[entry.key] = (entry.place, entry.item)
         if entry.origin is site:
-            entry.then(entry, *entry.arguments)
+            arguments = entry.arguments
+            entry.arguments = ()  # what waits refers to its entry: no cycle for the collector
+            entry.then(entry, *arguments)
 
     # -- ways through the network
 
