@@ -36,9 +36,11 @@ def latency_rows(history: History, context: Context) -> list[LatencyRow]:
     service = ((history.end_ns - history.start_ns) / 1e6)[order]
     names = window_names(context)
     rows = []
+    places = {region: at for at, region in enumerate(context.regions)}
+    by_place = sorted(range(len(bounds) - 1), key=lambda at: places.get(history.regions[at // kinds], len(places)))
     for name in names or (WHOLE_RUN,):
         inside = window_mask(history, context, name)[order] if names else np.ones(len(order), np.bool_)
-        for at in range(len(bounds) - 1):
+        for at in by_place:
             here = slice(bounds[at], bounds[at + 1])
             picked = np.flatnonzero(inside[here]) + bounds[at]
             if not len(picked):

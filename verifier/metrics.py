@@ -13,7 +13,8 @@ from verifier.checks.ledger import Balance, Fate
 from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result
 from verifier.history.columns import NO_CODE, Bool, Float64, History, Int64
-from verifier.history.schema import Kind, Outcome
+from verifier.history.schema import Outcome
+from verifier.staleness import reads_judged, stale_reads
 from verifier.values import Unit
 from verifier.verdict import ContractRow
 from verifier.windows import marked_seconds, window_mask
@@ -31,9 +32,6 @@ THROTTLED: Final = frozenset(
         "TooManyRequestsException",
     }
 )
-OF_STRONG_READS: Final = ("register", "counter")
-"""Checks that say how stale a strong read was."""
-
 IN_FLIGHT: Final = "InFlight"
 """The worker stopped before the attempt was answered or given up: its end says nothing about latency."""
 
@@ -161,28 +159,14 @@ def _twice(facts: Facts, selection: Selection) -> Measured:
 
 def _stale_reads(facts: Facts, selection: Selection) -> Measured:
     history = facts.history
-    results = [facts.results[name] for name in OF_STRONG_READS if name in facts.results]
-    judged = [result for result in results if result.exercised]
-    if not judged or not of_kind(history, Kind.READ).any():
+    judged = reads_judged(history, facts.results)
+    if not judged:
         return unmeasured("no strong read of a marked item or of a counter")
-    stale = np.zeros(len(history), np.bool_)
-    for result in judged:
-        stale[_stale_rows(history, result)] = True
-    count = int((stale & of_kind(history, Kind.READ) & _select(facts, selection)).sum())
+    rows = stale_reads(history, judged)
+    count = int(_select(facts, selection)[rows].sum())
     if any(result.verdict in ("unknown", "possible") for result in judged):
         return Measured(count, math.inf, "a check of strong reads was inconclusive")
     return exactly(count)
-
-
-def _stale_rows(history: History, result: Result) -> Int64:
-    """The read of each finding that says how stale it was: its last operation, unless a final item is meant."""
-    everything = result.everything
-    if everything is None or everything.stale_ms is None:
-        return np.zeros(0, np.int64)
-    stale = np.flatnonzero(~np.isnan(everything.stale_ms) & (np.diff(everything.offsets) > 0))
-    rows: Int64 = everything.rows[everything.offsets[stale + 1] - 1]
-    stale_rows: Int64 = rows[history.end_ns[rows] == everything.at_ns[stale]]
-    return stale_rows
 
 
 def _contract_breaches(facts: Facts, _: Selection) -> Measured:

@@ -21,8 +21,12 @@ def terminal_lines(verdict: Verdict) -> list[str]:
     lines += _paragraph("Faults", [_fault(verdict, at) for at in range(len(verdict.faults))])
     lines += _paragraph("Latency from schedule to answer, p50 / p99", _latency(verdict))
     lines += _paragraph("Intents", _intents(verdict))
-    lines += _paragraph(f"What {verdict.mode} promises", (_promise(row, row.promise) for row in verdict.contract))
-    lines += _paragraph("What the application needs", (_promise(row, row.invariant) for row in verdict.invariants))
+    lines += _paragraph(
+        f"What {verdict.mode} promises", (_promise(verdict, row, row.promise) for row in verdict.contract)
+    )
+    lines += _paragraph(
+        "What the application needs", (_promise(verdict, row, row.invariant) for row in verdict.invariants)
+    )
     lines += _paragraph("Expectations", _expectations(verdict))
     lines += _paragraph("Warnings", verdict.warnings)
     return lines
@@ -63,19 +67,18 @@ def ledger_lines(verdict: Verdict) -> list[str]:
 
 
 def _stale(verdict: Verdict) -> list[str]:
-    lines = []
-    for check in verdict.checks:
-        stale = [one for one in check.findings if one.stale_ms is not None]
-        if not stale:
-            continue
-        worst = max(stale, key=lambda one: one.stale_ms or 0.0)
-        versions = f", {worst.stale_versions:,} versions behind" if worst.stale_versions else ""
-        lines.append(
-            f"{check.name}: {check.violations:,} findings; the stalest read was behind by "
-            f"{format_ms(worst.stale_ms or 0.0)}{versions}"
-        )
-        lines.append(worst.sentence)
-    return lines
+    found = verdict.staleness
+    if found is None:
+        return []
+    if not found.stale or found.p50_ms is None or found.max_ms is None:
+        return [f"none of {found.reads:,} strong reads missed a write that was in place before it began"]
+    where = ", ".join(f"{region} {count:,}" for region, count in found.by_region.items())
+    lines = [
+        f"{found.stale:,} of {found.reads:,} strong reads missed a write that was in place before they began ({where})",
+        f"half of them were behind by {format_ms(found.p50_ms)} or more, the worst by {format_ms(found.max_ms)}"
+        + (f" and {found.max_versions:,} versions" if found.max_versions else ""),
+    ]
+    return [*lines, *([found.worst.sentence] if found.worst else [])]
 
 
 def _fault(verdict: Verdict, at: int) -> str:
@@ -114,11 +117,20 @@ def _intents(verdict: Verdict) -> list[str]:
     return lines + ([f"refused attempts: {', '.join(said)}"] if said else [])
 
 
-def _promise(row: ContractRow | InvariantRow, text: str) -> str:
+def _promise(verdict: Verdict, row: ContractRow | InvariantRow, text: str) -> str:
     if not row.exercised and row.verdict != "violated":
         return f"not exercised: {text}"
     findings = f", {row.violations:,} finding{'' if row.violations == 1 else 's'}" if row.violations else ""
-    return f"{WORDS[row.verdict]}: {text} (judged on {row.exercised:,}{findings})"
+    return f"{_word(verdict, row)}: {text} (judged on {row.exercised:,}{findings})"
+
+
+def _word(verdict: Verdict, row: ContractRow | InvariantRow) -> str:
+    """The verdict as it is said; ``possible`` with the clock error that would explain it."""
+    if row.verdict != "possible":
+        return WORDS[row.verdict]
+    gammas = [one.gamma_ns for check in verdict.checks if check.name == row.check for one in check.findings]
+    needed = max((gamma for gamma in gammas if gamma is not None), default=0) / 1e6
+    return f"possible (clocks off by more than {format_ms(needed)} would explain it)"
 
 
 def _expectations(verdict: Verdict) -> list[str]:

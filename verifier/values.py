@@ -41,10 +41,16 @@ def format_value(value: float, unit: Unit) -> str:
     if unit == "count":
         return f"{round(value):,}"
     if unit == "share":
-        return f"{value * 100:.3g}%" if 0 < value < 0.001 else f"{round(value * 100, 2):g}%"
+        return f"{value * 100:.3g}%" if 0 < value < 0.001 else f"{_plain(value * 100, 2)}%"
     if unit == "ms":
         return format_ms(value)
-    return f"{round(value, 3):g}"
+    return _plain(value, 3)
+
+
+def _plain(value: float, digits: int) -> str:
+    """No exponent, no needless zeros."""
+    text = f"{value:.{digits}f}"
+    return text.rstrip("0").rstrip(".")
 
 
 def format_ms(milliseconds: float) -> str:

@@ -196,6 +196,19 @@ class LatencyRow(_Part):
     service_p99_ms: float | None = None
 
 
+class Staleness(_Part):
+    """How far strong reads were behind. A read is stale if it missed a write that was in place before it began."""
+
+    reads: int = Field(description="strong reads that answered")
+    stale: int
+    p50_ms: float | None = Field(description="of the stale ones; at least so far behind")
+    p99_ms: float | None
+    max_ms: float | None
+    max_versions: int | None = Field(description="writes missed, at least")
+    by_region: dict[str, int] = Field(default={}, description="Region that was asked → stale reads")
+    worst: Finding | None = None
+
+
 class Intents(_Part):
     """Intents and the attempts they took."""
 
@@ -226,6 +239,7 @@ class Verdict(_Part):
     expectations_met: bool | None = Field(description="null: inconclusive")
     checks: list[CheckSummary]
     ledger: Ledger
+    staleness: Staleness | None = Field(None, description="null: no strong read that could be judged")
     faults: list[FaultRow]
     latency: list[LatencyRow]
     intents: Intents

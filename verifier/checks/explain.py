@@ -209,7 +209,12 @@ def seconds(context: Context, history: History, at_ns: int) -> str:
 
 def milliseconds(duration_ns: int) -> str:
     """A duration."""
-    return f"{duration_ns / 1e6:,.3g} ms" if abs(duration_ns) >= 1000 else f"{duration_ns:,} ns"
+    if duration_ns < 0:
+        return f"−{milliseconds(-duration_ns)}"
+    if duration_ns < 1000:
+        return f"{duration_ns} ns"
+    digits = 0 if duration_ns >= 100_000_000 else 1 if duration_ns >= 10_000_000 else 3
+    return f"{duration_ns / 1e6:,.{digits}f} ms"
 
 
 WORDS = {

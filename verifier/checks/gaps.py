@@ -7,8 +7,8 @@ its own predecessor is not known. Two conclusions are drawn, each from what the 
   that, so it is the predecessor. In MREC two Regions may have reached the same value apart, so this needs a single
   candidate and no other unseen write that could have stood there. In MRSC, where all writes of an item stand in one
   order, the next lower value will do if unseen writes can fill the difference.
-- **By order** (MRSC). All acknowledged writes stand in one order, so the branch end that no write followed is the
-  predecessor, if as many branch ends are left as there are gaps.
+- **By order** (MRSC). All acknowledged writes stand in one order, so the stretches of the lineage between gaps follow
+  one another whole, and time says which is the newest.
 
 Where neither applies, values still bound how many of the writes below the gap were kept: a counter that stood at 40
 before the gap holds 40 increments, whichever they were.
@@ -105,15 +105,36 @@ class Gaps:
         return None, Gap(row, passed, None)
 
     def _by_order(self, left: Int64, open_: Int64) -> int | None:
-        """The branch end that no write followed, if there is one for each gap."""
-        parents = [self._links[row] for row in open_.tolist()]
-        followed = set(parents)
-        ends = [row for row in left.tolist() if row not in followed]
-        gaps = sum(1 for row, parent in zip(open_.tolist(), parents, strict=True) if parent == _GAP and row in followed)
-        if len(ends) != gaps + 1:
+        """End of the newest stretch of writes below the gap, if the record allows only one order of the stretches.
+
+        In one order of all writes the stretches between gaps follow one another whole. So nothing in an older one began
+        after anything in the newest had been answered, and the one that goes down to the root is the oldest. Stretches
+        that time does not tell apart may be taken in either order: the same writes are in the lineage.
+        """
+        if self._unrecorded:
             return None
-        last: int = max(ends, key=lambda row: int(self._history.start_ns[row]))
-        return last
+        history, links = self._history, self._links
+        followed = {links[row] for row in open_.tolist()}
+        taken: set[int] = set()
+        stretches: list[tuple[int, int, int, bool]] = []  # end, last start, first answer, goes down to the root
+        for end in (row for row in left.tolist() if row not in followed):
+            last_start, first_answer, node = 0, FOREVER, end
+            while node >= 0:
+                if node in taken or node >= len(history):
+                    return None  # two branches of one write, or a mark without a row
+                taken.add(node)
+                last_start = max(last_start, int(history.start_ns[node]))
+                if history.outcome[node] == Outcome.OK:
+                    first_answer = min(first_answer, int(history.end_ns[node]))
+                node = links[node]
+            stretches.append((end, last_start, first_answer, node == _ROOT))
+        if not set(left.tolist()) <= taken or sum(rooted for *_, rooted in stretches) > 1:
+            return None
+        newer = [one for one in stretches if not one[3]] or stretches
+        for end, _, first_answer, _ in newer:
+            if all(start <= first_answer for other, start, _, _ in stretches if other != end):
+                return end
+        return None
 
     def _value(self, key: int, chain: list[int]) -> int | None:
         """Value that the last write of ``chain`` brought a pure counter to; None if that is not known."""

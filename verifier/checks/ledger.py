@@ -147,7 +147,8 @@ def check_store(history: History, context: Context) -> Result:
     """No counter ends outside what its increments allow."""
     balance = balance_of(history, context)
     counters = _counters(history, context)
-    exercised = int((updates(history) & counters[history.key]).sum()) if balance.store is not None else 0
+    effective = updates(history) & (history.outcome != Outcome.FAIL)
+    exercised = int((effective & counters[history.key]).sum()) if balance.store is not None else 0
     worst = sorted(balance.store_breaches, key=lambda breach: -breach[1] - breach[2])
     violations = [
         Violation(key=key, rows=(), at_ns=_end_of(history, context), facts={"missing": missing, "surplus": surplus})
@@ -353,11 +354,13 @@ def _by_kind(history: History, fates: Fates) -> dict[str, KindLedger]:
 def _open_lost(history: History, lineage: Lineage, fates: Fates) -> tuple[int, int]:
     """Least and most of the unattributed writes that are lost, from what is known of each gap."""
     open_ = np.bincount(history.key[fates.row[fates.fate == Fate.UNATTRIBUTED]], minlength=len(history.keys))
+    # Attempts below a gap whose intent is kept by another attempt may be those that are in the lineage there.
+    others = np.bincount(history.key[lineage.place == Place.OPEN], minlength=len(history.keys)) - open_
     least, most = 0, int(open_.sum())
     for key, gap in lineage.gaps.items():
         if gap.kept is not None and open_[key]:
             least += max(0, int(open_[key]) - gap.kept[1])
-            most -= min(int(open_[key]), gap.kept[0])
+            most -= min(int(open_[key]), max(0, gap.kept[0] - int(others[key])))
     return least, most
 
 

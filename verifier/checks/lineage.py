@@ -152,7 +152,7 @@ class _Tracer:
             place=place[: self.rows],
             parent=np.where(observed < self.rows, observed, GAP),
             branch=np.where(branch < self.rows, branch, GAP)[: self.rows],
-            parted=np.where(branch >= 0, position[branch] + 1, 0)[: self.rows],
+            parted=np.where(branch >= 0, position[np.maximum(branch, 0)] + 1, 0)[: self.rows],
             chain=np.where(flat < self.rows, flat, NOT_FOUND),
             offsets=offsets,
             position=position[: self.rows],

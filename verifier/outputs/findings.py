@@ -105,12 +105,15 @@ def _sentences(history: History, found: AllFindings, t0: int, explained: Sequenc
     texts: list[str | None] = [None] * len(found.key)
     if not explained:
         return pa.array(texts, pa.string())
-    wanted = {(one.at_ns, one.key, tuple(witness.op for witness in one.operations)): one.sentence for one in explained}
+    wanted: dict[tuple[int, str, tuple[int, ...]], list[str]] = {}
+    for one in reversed(explained):  # two replicas' final items may show the same with the same operations
+        wanted.setdefault((one.at_ns, one.key, tuple(by.op for by in one.operations)), []).append(one.sentence)
     times = np.array(sorted({one.at_ns for one in explained}), np.int64)
     for at in np.flatnonzero(np.isin(found.at_ns - t0, times)).tolist():
         rows = found.rows[found.offsets[at] : found.offsets[at + 1]]
         name = (int(found.at_ns[at]) - t0, history.keys[found.key[at]], tuple(history.op[rows].tolist()))
-        texts[at] = wanted.get(name)
+        if wanted.get(name):
+            texts[at] = wanted[name].pop()
     return pa.array(texts, pa.string())
 
 

@@ -45,7 +45,7 @@ def balances(balance: Balance) -> bool:
     return True
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=seeds, mode=modes, kinds=st.sampled_from([("add",), ("write",), ("add", "write")]), cut=st.booleans())
 def test_where_every_answer_came_each_write_is_told_exactly(
     seed: int, mode: Mode, kinds: tuple[str, ...], cut: bool
@@ -61,7 +61,7 @@ def test_where_every_answer_came_each_write_is_told_exactly(
             assert told[op.op] == truth
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=seeds,
     mode=modes,
@@ -92,7 +92,7 @@ def test_unknown_outcomes_never_turn_kept_into_lost_or_lost_into_kept(
         assert balance.intent.lost == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=seeds, mode=modes, unknown=st.sampled_from([0.0, 0.2]))
 def test_retries_are_one_intent_and_count_twice_where_two_attempts_took_effect(
     seed: int, mode: Mode, unknown: float
@@ -109,7 +109,7 @@ def test_retries_are_one_intent_and_count_twice_where_two_attempts_took_effect(
     assert balance.intent.twice <= truth <= balance.intent.twice + int(balance.fates.maybe_twice.sum())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=seeds, unknown=st.sampled_from([0.0, 0.2]), killed=st.booleans(), refused=st.sampled_from([0.0, 0.2]))
 def test_a_correct_mrsc_counter_is_never_said_to_have_lost_or_invented_anything(
     seed: int, unknown: float, killed: bool, refused: float

@@ -56,7 +56,7 @@ def test_an_item_that_was_deleted_may_begin_again() -> None:
     assert check_forks(history, context).violations == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), mode=st.sampled_from(["MREC", "MRSC"]), killed=st.booleans())
 def test_correct_stores_are_not_accused(seed: int, mode: str, killed: bool) -> None:
     run = simulate(seed, mode, kinds=("add", "write"), unknown=0.1, refused=0.2, killed=killed, retries=True)  # type: ignore[arg-type]

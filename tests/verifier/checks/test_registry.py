@@ -22,7 +22,7 @@ def judged(run: Run) -> tuple[History, Context, dict[str, Result]]:
     return history, context, {row.name: row.check(history, context) for row in applicable(run.mode)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     mode=st.sampled_from(["MREC", "MRSC"]),

@@ -83,7 +83,7 @@ def test_one_way_and_region_faults_cut_what_they_say() -> None:
     assert pairs(cut("partial-impairment")) == set()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), unknown=st.sampled_from([0.0, 0.2]), killed=st.booleans())
 def test_a_store_that_does_not_relay_is_not_accused(seed: int, unknown: float, killed: bool) -> None:
     run = simulate(seed, "MREC", kinds=("add", "write"), unknown=unknown, killed=killed, cut=True, delay_ms=3)
