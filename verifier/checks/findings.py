@@ -63,7 +63,7 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
     order = np.lexsort((key, at, -np.where(stale == NULL, 0, stale), -gamma))
     stale_ms: Float64 = np.where(stale == NULL, np.nan, stale / 1e6)
     worst = []
-    for i in order[:WORST].tolist():
+    for i in order[_some_of_each(rule[order], WORST)].tolist():
         one = found[rule[i]]
         facts: dict[str, object] = {"rule": one.rule, "rows": dict(zip(one.witness, roles[i].tolist(), strict=False))}
         if replica[i] >= 0:
@@ -92,6 +92,17 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
     )
     verdict: Judgement = "violated" if bool((gamma > slack_ns).any()) else "possible"
     return Result(verdict, exercised, tuple(worst), count=count, note=note, everything=everything)
+
+
+def _some_of_each(rule: Int64, most: int) -> Int64:
+    """Places of the worst, in order: one rule with a million findings does not hide the few of another."""
+    rules = np.unique(rule)
+    shares = [np.flatnonzero(rule == one)[: max(1, most // len(rules))] for one in rules]
+    chosen = np.zeros(len(rule), np.bool_)
+    chosen[np.concatenate(shares)] = True
+    rest = np.flatnonzero(~chosen)[: max(0, most - int(chosen.sum()))]
+    chosen[rest] = True
+    return np.flatnonzero(chosen)
 
 
 def merge_results(results: Sequence[Result]) -> Result:
