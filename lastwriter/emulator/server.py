@@ -157,7 +157,9 @@ class Server:
     async def open(self) -> None:
         """Listen everywhere."""
         for service in (*self._services.values(), self._control):
-            await service.open()
+            opening = service.listen()
+            assert opening is not None
+            await opening
 
     async def close(self, deadline_s: float) -> None:
         """Take no more; answer what is under way, until the deadline; close."""
@@ -217,18 +219,31 @@ class _Listening:
         self.hanging = False
         self.connections: set[Connection] = set()
         self._port = port
+        self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
+        self._opening: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Listen."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), sock=self._port.listen(), backlog=1024)
+    def listen(self) -> asyncio.Task[None] | None:
+        """Listen from now on; the task ends when connections are accepted too."""
+        if self._listener is None:
+            self._listener = self._port.listen()
+            self._opening = asyncio.get_running_loop().create_task(self._accept(self._listener))
+        return self._opening
 
     def refuse(self) -> None:
         """Do not listen."""
+        self._listener = None
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
+        if self._listener is listener:
+            self._server = server
+        else:  # told to refuse meanwhile
+            server.close()
 
     def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
         """See :class:`lastwriter.emulator.http.Service`."""
@@ -242,7 +257,6 @@ class RegionService(_Listening):
         super().__init__(port)
         self._owner = server
         self._region = region
-        self._opening: asyncio.Task[None] | None = None
 
     def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
         """A request to DynamoDB."""
@@ -273,18 +287,14 @@ class RegionService(_Listening):
             for connection in list(self.connections):
                 connection.reset()
         elif how == "hang":
-            self._listen()
+            self.listen()
             for connection in self.connections:
                 connection.hang()
         else:
-            self._listen()
+            self.listen()
             for connection in list(self.connections):
                 if connection.mute:
                     connection.reset()
-
-    def _listen(self) -> None:
-        if self._server is None:
-            self._opening = asyncio.get_running_loop().create_task(self.open())
 
 
 class ControlService(_Listening):

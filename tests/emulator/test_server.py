@@ -139,6 +139,19 @@ def test_region_down_refuses_connections_and_comes_back_on_the_same_port() -> No
         until(lambda: "Item" in east.get_item(TableName="orders", Key=KEY))
 
 
+def test_a_region_that_goes_down_and_up_many_times_ends_as_it_was_told() -> None:
+    with emulator((EAST,), table="orders") as running:
+        east = clients(running)[0]
+        for _ in range(10):
+            spec = {"kind": "region-down", "regions": [EAST]}
+            _, answer = ask(running.control, "POST", "/_lastwriter/faults", spec)
+            with pytest.raises(ConnectionRefusedError):
+                connect(running.endpoints[EAST]).close()
+            ask(running.control, "DELETE", f"/_lastwriter/faults/{answer['id']}")
+            connect(running.endpoints[EAST]).close()  # at once: healed means listening
+        assert east.list_tables()["TableNames"] == ["orders"]
+
+
 def test_a_region_that_hangs_accepts_and_never_answers() -> None:
     with emulator(table="orders") as running:
         url = running.endpoints[EAST]
