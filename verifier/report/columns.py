@@ -26,6 +26,8 @@ class Lost:
 
     acknowledged_ns: Int64 = field(default_factory=_no_times)
     """When each had been acknowledged, from t0."""
+    ops: Int64 = field(default_factory=_no_times)
+    """Operation id of each."""
     by_key: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Key → Region of the lost write → count."""
 
@@ -44,7 +46,7 @@ def read_lost(path: Path) -> Lost:
     """Raises RecordError if the file is there and cannot be read; without it, nothing is known of keys and times."""
     if not path.exists() or not path.stat().st_size:
         return Lost()
-    wanted = pa.schema([("key", pa.string()), ("region", pa.string()), ("end_ns", pa.int64())])
+    wanted = pa.schema([("key", pa.string()), ("region", pa.string()), ("op", pa.int64()), ("end_ns", pa.int64())])
     parse = pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="ignore")
     try:
         table = pyarrow.json.read_json(path, parse_options=parse)
@@ -54,7 +56,7 @@ def read_lost(path: Path) -> Lost:
     by_key: dict[str, dict[str, int]] = {}
     for row in counts:
         by_key.setdefault(row["key"], {})[row["region"]] = row["count_all"]
-    return Lost(table["end_ns"].to_numpy(), by_key)
+    return Lost(table["end_ns"].to_numpy(), table["op"].to_numpy(), by_key)
 
 
 def read_findings(path: Path) -> AllFindings:

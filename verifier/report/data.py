@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from verifier.history.columns import History
 from verifier.report import series, words
 from verifier.report.columns import AllFindings, Lost
-from verifier.report.findings import reduce_findings
+from verifier.report.findings import every_operation, reduce_findings
 from verifier.rundir import RunInfo
 from verifier.verdict import Judgement, LatencyRow, Verdict
 
@@ -80,6 +80,8 @@ class PageData:
     """Key, lost writes, share of the worst key's (0 to 100), lost writes by Region."""
     loss_has_regions: bool
     """The last is known (lost.jsonl was there)."""
+    drawn_as_a_whole: bool
+    """The run is so small that one diagram shows every operation."""
     findings_shown: int
     findings_total: int
     statements: dict[str, str]
@@ -94,6 +96,7 @@ def page_data(
     """Everything about one run; numbers are those of the verdict, charts are drawn from the history."""
     regions = tuple(dict.fromkeys([*run.regions, *history.regions]))
     findings = reduce_findings(verdict, everything, history, t0_ns)
+    operations = every_operation(history, t0_ns, frozenset(lost.ops.tolist()) if len(lost.ops) < 1000 else frozenset())
     winners, matrix = _loss_matrix(verdict, regions)
     by_fault = latency_groups(verdict.latency, WINDOWS, regions)
     phases = tuple(dict.fromkeys(row.window for row in verdict.latency if row.window not in WINDOWS))
@@ -114,6 +117,7 @@ def page_data(
         loss_matrix=matrix,
         loss_by_key=_loss_by_key(verdict, regions, lost),
         loss_has_regions=bool(lost.by_key),
+        drawn_as_a_whole=bool(operations),
         findings_shown=len(findings),
         findings_total=sum(check.violations for check in verdict.checks),
         statements={row.check: row.promise for row in verdict.contract}
@@ -122,6 +126,7 @@ def page_data(
             "regions": regions,
             "run": verdict.run,
             "findings": findings,
+            "operations": operations,
             "totals": {check.name: check.violations for check in verdict.checks if check.violations},
             "faults": [
                 {"id": f.id, "what": f.what, "kind": f.kind, "onset": f.onset_ns, "healed": f.healed_ns}

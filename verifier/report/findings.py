@@ -14,7 +14,7 @@ import orjson
 
 from verifier.checks.explain import witness
 from verifier.history.columns import History, Int64
-from verifier.history.schema import ABSENT, WORKER_SHIFT
+from verifier.history.schema import ABSENT, WORKER_SHIFT, Kind
 from verifier.report.columns import AllFindings
 from verifier.verdict import Finding, Verdict, WitnessOperation
 
@@ -26,6 +26,9 @@ WITH_NEIGHBOURS: Final = 300
 """Findings that show what else happened to their key."""
 
 MAX_NEIGHBOURS: Final = 24
+
+DRAWN_AS_A_WHOLE: Final = 80
+"""Operations of a run that one diagram can show."""
 
 _ROLES: Final = {"lost": ("lost", "stands in its place")}
 """What each operation of a check's witness is, in its order, where the check fixes it."""
@@ -45,12 +48,13 @@ def reduce_findings(verdict: Verdict, everything: AllFindings, history: History,
         [[*check.findings, *(finding for finding in more if finding.check == check.name)] for check in verdict.checks],
         MAX_FINDINGS,
     )
+    counters = _counters(history)
     with_neighbours = _first_of_each(chosen, WITH_NEIGHBOURS)
     near = dict(zip(with_neighbours, _neighbours([chosen[i] for i in with_neighbours], history, t0_ns), strict=True))
     reduced: list[dict[str, Any]] = []
     used = 0
     for index, finding in enumerate(chosen):
-        row = _row(finding)
+        row = _row(finding, counters)
         if near.get(index):
             row["near"] = near[index]
         used += len(orjson.dumps(row))
@@ -58,6 +62,18 @@ def reduce_findings(verdict: Verdict, everything: AllFindings, history: History,
             break
         reduced.append(row)
     return reduced
+
+
+def every_operation(history: History, t0_ns: int, lost: frozenset[int]) -> list[dict[str, Any]]:
+    """All operations of a run that is small enough to be drawn as a whole, in the shape of a witness; else none."""
+    if len(history) > DRAWN_AS_A_WHOLE:
+        return []
+    counters = _counters(history)
+    rows = [int(row) for row in np.argsort(history.start_ns, kind="stable")]
+    return [
+        _operation(witness(history, row, t0_ns), counters, "lost" if int(history.op[row]) in lost else None)
+        for row in rows
+    ]
 
 
 def mark(op: int | None) -> str | None:
@@ -140,7 +156,7 @@ def _first_of_each(findings: Sequence[Finding], most: int) -> list[int]:
     return chosen
 
 
-def _row(finding: Finding) -> dict[str, Any]:
+def _row(finding: Finding, counters: frozenset[str]) -> dict[str, Any]:
     return _without_null(
         {
             "check": finding.check,
@@ -153,7 +169,7 @@ def _row(finding: Finding) -> dict[str, Any]:
             "stale_versions": finding.stale_versions,
             "fault": finding.fault,
             "ops": [
-                _operation(operation, role)
+                _operation(operation, counters, role)
                 for operation, role in zip_longest(
                     finding.operations, _ROLES.get(finding.check, ())[: len(finding.operations)]
                 )
@@ -162,7 +178,8 @@ def _row(finding: Finding) -> dict[str, Any]:
     )
 
 
-def _operation(operation: WitnessOperation, role: str | None = None) -> dict[str, Any]:
+def _operation(operation: WitnessOperation, counters: frozenset[str], role: str | None = None) -> dict[str, Any]:
+    counted = operation.key in counters
     return _without_null(
         {
             "id": mark(operation.op),
@@ -170,8 +187,8 @@ def _operation(operation: WitnessOperation, role: str | None = None) -> dict[str
             "region": operation.region,
             "kind": operation.kind,
             "role": role,
-            "value": _value(operation.value, operation.op),
-            "result": _value(operation.result, operation.saw),
+            "value": operation.value if counted else _value(operation.value, operation.op),
+            "result": operation.result if counted else _value(operation.result, operation.saw),
             "saw": mark(operation.saw),
             "prev": mark(operation.prev),
             "outcome": operation.outcome,
@@ -183,8 +200,15 @@ def _operation(operation: WitnessOperation, role: str | None = None) -> dict[str
 
 
 def _value(value: int | None, writer: int | None) -> int | str | None:
-    """A value; where a workload writes the operation's own id as its value, as that id is written everywhere else."""
+    """A register's value; where it is the writer's own operation id, as that id is written everywhere else."""
     return mark(value) if value is not None and value == writer else value
+
+
+def _counters(history: History) -> frozenset[str]:
+    """Keys that were added to: a small count of theirs may equal an operation id by chance."""
+    if Kind.ADD not in history.kinds:
+        return frozenset()
+    return frozenset(history.keys[key] for key in np.unique(history.key[history.kind == history.kinds.index(Kind.ADD)]))
 
 
 def _neighbours(findings: Sequence[Finding], history: History, t0_ns: int) -> list[list[dict[str, Any]]]:
@@ -193,6 +217,7 @@ def _neighbours(findings: Sequence[Finding], history: History, t0_ns: int) -> li
     wanted = np.array(sorted({code_of[f.key] for f in findings if f.key in code_of}), dtype=np.int64)
     rows = np.flatnonzero(np.isin(history.key, wanted))
     rows = rows[np.lexsort((history.start_ns[rows], history.key[rows]))]
+    counters = _counters(history)
     keys, starts = history.key[rows], history.start_ns[rows] - t0_ns
     found: list[list[dict[str, Any]]] = []
     for finding in findings:
@@ -209,7 +234,7 @@ def _neighbours(findings: Sequence[Finding], history: History, t0_ns: int) -> li
         nearest = np.sort(np.argsort(distance, kind="stable")[: MAX_NEIGHBOURS + len(finding.operations)])
         proof = {operation.op for operation in finding.operations}
         others = [int(row) for row in rows[low + nearest] if int(history.op[row]) not in proof][:MAX_NEIGHBOURS]
-        found.append([_operation(witness(history, row, t0_ns)) for row in others])
+        found.append([_operation(witness(history, row, t0_ns), counters) for row in others])
     return found
 
 

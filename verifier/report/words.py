@@ -65,15 +65,15 @@ def moment(iso: str) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """``5.3 %``; never "0 %" of something that happened, never "100 %" of something that did not always."""
+    """``5.3 %``, which no line breaks; "0 %" only of what never happened, "100 %" only of what always did."""
     if not whole:
         return NOT_KNOWN
     percent = 100 * part / whole
     if part and percent < 0.1:
-        return "< 0.1 %"
+        return "< 0.1\u00a0%"
     if part != whole and percent > 99.9:
-        return "> 99.9 %"
-    return f"{percent:.1f} %".replace(".0 %", " %")
+        return "> 99.9\u00a0%"
+    return f"{percent:.1f}".removesuffix(".0") + "\u00a0%"
 
 
 def size(value_bytes: int) -> str:

@@ -11,7 +11,7 @@ lw.charts = (() => {
   const state = { kind: "all", log: true, min: whole.min, max: whole.max, printing: false };
   const charts = [];
   const font = (size, weight = 400) => `${weight} ${size * devicePixelRatio}px Inter, system-ui, sans-serif`;
-  const bucketWords = time.width_s === 1 ? "second" : time.width_s < 1 ? `${time.width_s * 1000} ms` : time.width_s < 60 ? `${time.width_s} s` : time.width_s === 60 ? "minute" : `${time.width_s / 60} min`;
+  const bucketWords = time.width_s < 1 ? `${time.width_s * 1000} ms` : time.width_s < 120 ? `${time.width_s} s` : `${time.width_s / 60} min`;
   for (const place of document.querySelectorAll("[data-bucket]")) place.textContent = bucketWords;
 
   // What is drawn behind and above the curves
@@ -106,7 +106,7 @@ lw.charts = (() => {
     });
     spec.host.append(list, frame);
     const grid = { stroke: lw.colour("grid"), width: 1 };
-    const axis = { stroke: lw.colour("soft"), font: '11.5px Inter, system-ui, sans-serif', grid, ticks: { ...grid, size: 4 } };
+    const axis = { stroke: lw.colour("soft"), font: "12px Inter, system-ui, sans-serif", grid, ticks: { ...grid, size: 4 } };
     const logarithmic = spec.logarithmic && state.log;
     entry.u = new uPlot({
       width: widthOf(entry), height: spec.height, legend: { show: false },
@@ -120,7 +120,7 @@ lw.charts = (() => {
         { ...axis, size: 60, gap: 6, space: 26, ...(logarithmic ? { splits: (u) => powers(u.scales.y.min, u.scales.y.max), filter: (_, splits) => splits } : {}), values: (_, splits) => splits.map((value) => (value === null ? "" : spec.format(value))) },
       ],
       cursor: { sync: { key: "lastwriter", setSeries: false }, drag: { x: true, y: false, dist: 6 }, y: false, points: { size: 7 } },
-      series: [{}, ...series.map(({ name, ...rest }) => ({ label: name, points: { show: false }, spanGaps: false, ...rest }))],
+      series: [{}, ...series.map(({ name, ...rest }) => ({ label: name, points: rest.paths ? { show: false } : { show: true, size: 6, width: 0, fill: rest.stroke, filter: alone }, spanGaps: false, ...rest }))],
       bands: spec.bands ?? [],
       hooks: {
         drawClear: [background(spec.labels, spec.logarithmic)],
@@ -139,6 +139,12 @@ lw.charts = (() => {
     const found = [];
     for (let power = 10 ** Math.floor(Math.log10(min)); power <= max * 1.001; power *= 10) for (const step of steps) if (power * step >= min * 0.999 && power * step <= max * 1.001) found.push(power * step);
     return found;
+  }
+
+  /** Points with nothing on either side, which no line would show. */
+  function alone(u, index) {
+    const values = u.data[index];
+    return values.flatMap((value, i) => (value !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null ? [i] : []));
   }
 
   function readout(series, reversed) {
@@ -254,7 +260,7 @@ lw.charts = (() => {
     const worst = Math.max(...of("p99").map((value) => value ?? 0));
     charts.push({ spec: {
       host, role: "main", height: 216, logarithmic: true, format: lw.ms, range: latencyRange,
-      label: `${region}: latency over time; the highest p99 of a ${bucketWords} is ${lw.ms(worst)}`,
+      label: `${region}: latency over time; the highest p99 of ${bucketWords} is ${lw.ms(worst)}`,
       series: () => [
         { name: "p50", stroke: lw.colour(hue), width: 2.2 },
         { name: "p99", stroke: lw.colour(hue), width: 1.8, dash: [6, 3] },
@@ -334,7 +340,8 @@ lw.charts = (() => {
 
   const redraw = () => charts.forEach(build);
 
-  overview(document.querySelector("[data-chart=overview]"));
+  const first = document.querySelector("[data-chart=overview]");
+  if (first) overview(first);
   for (const region of lw.data.regions) if (time.groups[region]) regionRow(region);
   const palette = ["bad", "unknown", "region-2", "region-3", "region-4", "region-5", "none"];
   for (const [name, counts, label] of [["errors", time.errors, "Operations that were not answered ok, by error"], ["findings", time.findings, "Findings by check"]]) {

@@ -4,6 +4,13 @@
 lw.findings = (() => {
   const PAGE = 25;
   const all = lw.data.findings.map((finding, index) => ({ ...finding, index }));
+  const whole = document.getElementById("whole-run");
+  if (whole) {
+    const draw = () => lw.diagram.draw(whole, { ops: lw.data.operations }, { near: false, squeeze: true });
+    document.getElementById("whole-run-key").append(lw.diagram.key());
+    draw();
+    new ResizeObserver(draw).observe(whole.parentElement);
+  }
   const list = document.getElementById("finding-list");
   if (!list) return null;
   const form = document.getElementById("filters");
