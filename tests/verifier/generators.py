@@ -9,11 +9,13 @@ from tests.verifier.builders import REGIONS, Op
 from verifier.history.schema import ABSENT
 
 
-def register_history(rng: random.Random, size: int, keys: int = 1, *, initial: int = ABSENT) -> list[Op]:
+def register_history(
+    rng: random.Random, size: int, keys: int = 1, *, initial: int = ABSENT, blind: bool = False
+) -> list[Op]:
     """A correct history of registers: every operation takes effect at one moment between its start and its end.
 
     Times are few, so that ties abound. Some writes never answer, and only some of those take effect; some conditions
-    fail and hand back the item; some writes ask for nothing back and some say what they were applied to.
+    fail and hand back the item; some writes say what they were applied to, none do where all are ``blind``.
     """
     scale = rng.choice([size, 3 * size, 12 * size])
     planned = []
@@ -26,12 +28,12 @@ def register_history(rng: random.Random, size: int, keys: int = 1, *, initial: i
     for _, start, end, number in sorted(planned):
         key = f"k{rng.randrange(keys)}"
         state = states[key]
-        kind = rng.choice(["read", "read", "read", "write", "write", "cas", "create"])
+        kind = rng.choice(["read", "write"] if blind else ["read", "read", "read", "write", "write", "cas", "create"])
         op = Op(kind, start, end, key=key, region=rng.choice(REGIONS), op=number)
         if kind == "read":
             done.append(replace(op, saw=state))
             continue
-        linked = rng.random() < 0.5
+        linked = rng.random() < 0.5 and not blind
         if kind == "cas":
             op = replace(op, expect=state if rng.random() < 0.7 else rng.randrange(-1, size + 1))
         elif kind == "create":
