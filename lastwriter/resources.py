@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -58,6 +59,26 @@ def workloads(near: Path | None = None) -> dict[str, Path]:
             if not path.stem.startswith(("_", "test_", "conftest")):
                 found[path.stem] = path
     return found
+
+
+def tasks_of(locustfile: Path) -> set[str]:
+    """Names of the functions that a locustfile marks with ``@task``; empty if it cannot be told without running it."""
+    try:
+        tree = ast.parse(locustfile.read_text(encoding="utf-8"))
+    except (OSError, ValueError, SyntaxError):
+        return set()
+
+    def marks(decorator: ast.expr) -> bool:
+        named = decorator.func if isinstance(decorator, ast.Call) else decorator
+        return (isinstance(named, ast.Name) and named.id == "task") or (
+            isinstance(named, ast.Attribute) and named.attr == "task"
+        )
+
+    return {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and any(marks(decorator) for decorator in node.decorator_list)
+    }
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,9 @@ from typing import Final
 
 PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
 """Environment variable with the process id of the run; a child ends when that is no longer its parent."""
+
+_STAMP: Final = re.compile(r"^\[[^]]*\] \S+/(DEBUG|INFO|WARNING|ERROR|CRITICAL)/\S+: ")
+"""``[2026-11-20 23:27:49,222] host/INFO/locust.main: ``"""
 
 GRACE_S: Final = 5.0
 """Between asking a process to end and killing it."""
@@ -145,4 +149,5 @@ def last_line(log: Path) -> str:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return _STAMP.sub("", words)

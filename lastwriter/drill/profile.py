@@ -6,13 +6,15 @@ the line of a mistake is :mod:`lastwriter.drill.profile_file`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from lastwriter.client.plan import Load, PlannedPhase
 from lastwriter.emulator.faults import ON_LINKS, FaultKind, FaultSpec
+from lastwriter.resources import nearest, tasks_of
 from lastwriter.units import Duration, Share
 from verifier.expectations import Expectation
 from verifier.history.schema import Kind
@@ -128,12 +130,10 @@ class Profile(_Strict):
 
 
 def contradictions(
-    profile: Profile, workloads: Iterable[str], known_regions: Iterable[str]
+    profile: Profile, workloads: Mapping[str, Path], known_regions: Iterable[str]
 ) -> Iterator[tuple[Where, str]]:
     """Where parts of a profile that are right each on its own do not fit together, and why."""
-    from lastwriter.resources import nearest
-
-    target, names, known = profile.target, list(workloads), list(known_regions)
+    target, known = profile.target, list(known_regions)
     for index, region in enumerate(target.regions):
         if region not in known:
             yield ("target", "regions", index), f"unknown Region {region!r}{nearest(region, known)}"
@@ -144,8 +144,15 @@ def contradictions(
     yield from _mode_problems(target)
     for index, load in enumerate(profile.load):
         where: Where = ("load", index)
-        if load.workload not in names:
-            yield (*where, "workload"), f"unknown workload {load.workload!r}{nearest(load.workload, names)}"
+        if load.workload not in workloads:
+            yield (*where, "workload"), f"unknown workload {load.workload!r}{nearest(load.workload, workloads)}"
+        elif tasks := tasks_of(workloads[load.workload]):
+            for name in load.mix:
+                if name not in tasks:
+                    yield (*where, "mix", name), f"{load.workload} has no such task{nearest(name, tasks)}"
+        if load.pattern == "home-region" and load.keys.count < len(target.regions):
+            least = len(target.regions)
+            yield (*where, "keys"), f"with {load.keys.count} keys not every Region owns one; give {least} or more"
         if load.rate is None and load.users is None:
             yield where, "how much? give `rate` (open loop, like 50/s) or `users` (closed loop)"
         for region in load.regions:
@@ -193,8 +200,6 @@ def _mode_problems(target: Target) -> Iterator[tuple[Where, str]]:
 
 
 def _replica_problem(where: Where, region: str, target: Target) -> Iterator[tuple[Where, str]]:
-    from lastwriter.resources import nearest
-
     if region == target.witness:
         yield where, f"{region} is the witness: it has no table to send requests to"
     elif region not in target.regions:

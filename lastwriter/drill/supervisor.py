@@ -15,7 +15,7 @@ from lastwriter.client.slots import Slot, plan_slots
 from lastwriter.drill.faults import FaultController
 from lastwriter.drill.interrupts import Interrupted, Interrupts, Now
 from lastwriter.drill.plan import fault_schedule, load_plan, load_seconds, phase_windows
-from lastwriter.drill.processes import Child, Processes, free_port
+from lastwriter.drill.processes import Child, Processes, free_port, last_line
 from lastwriter.drill.profile import Profile
 from lastwriter.drill.progress import Progress
 from lastwriter.errors import RunAborted, UserError
@@ -29,6 +29,8 @@ _START_DEADLINE_S: Final = 60.0
 _END_DEADLINE_S: Final = 30.0
 """Most time that the load may outlast its schedule."""
 _LEAVING_S: Final = 3.0
+_WRONG_USE: Final = 2
+"""Exit code of a Locust master that was asked for something that cannot be."""
 _TICK_S: Final = 0.1
 
 
@@ -94,6 +96,9 @@ class Supervisor:
                 self._drive(load, processes, emulator, faults)
             except Interrupted as interruption:
                 aborted = f"interrupted by {interruption}"
+            except UserError as error:
+                session.finish("aborted", str(error))
+                raise
             except RunAborted as error:
                 aborted = str(error)
                 self._progress.note(f"aborted: {aborted}")
@@ -214,6 +219,8 @@ class Supervisor:
         if emulator.process.poll() is not None:
             raise RunAborted(f"the emulator ended in the middle of the run; see {self._directory.logs}")
         if ending:
+            if not load.start_ns and master.process.returncode == _WRONG_USE:
+                raise UserError(last_line(master.log))
             raise RunAborted(f"the Locust master ended early ({master.last_words()}); see {master.log}")
         now = time.monotonic()
         for worker in workers:
