@@ -21,13 +21,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from lastwriter.emulator.environment import Environment, Handle, Reply
 from lastwriter.emulator.errors import ApiError
 from lastwriter.emulator.members import Serving
 from lastwriter.emulator.network import Network, RoundTrip
-from lastwriter.emulator.operations import compile_get, compile_scan, compile_write, table_name
+from lastwriter.emulator.operations import (
+    Read,
+    TableSchema,
+    check_request,
+    compile_get,
+    compile_query,
+    compile_scan,
+    compile_write,
+    table_name,
+)
 from lastwriter.emulator.roundtrips import round_trip_ns
 from lastwriter.emulator.scheduler import Scheduler
 from lastwriter.emulator.settings import Settings
@@ -62,7 +72,8 @@ class Core:
         self._run: dict[str, Run] = {
             **{name: self._on_write(name) for name in WRITES},
             "GetItem": self._get,
-            "Scan": self._scan,
+            "Scan": self._on_read("Scan", compile_scan),
+            "Query": self._on_read("Query", compile_query),
             **{name: self._on_table(call) for name, call in self.control.operations.items()},
         }
 
@@ -107,18 +118,25 @@ class Core:
             name = request.get("TableName")
             table = serving[region].get(name) if type(name) is str else None
             if table is None:
-                table = self._find(region, request)
+                table = self._find(region, operation, request)
             table.engine.write(table.store, compile_write(operation, request, table.schema), handle)
 
         return run
 
     def _get(self, region: str, request: dict[str, Any], handle: Handle) -> None:
-        table = self._find(region, request)
+        name = request.get("TableName")
+        table = self._serving[region].get(name) if type(name) is str else None
+        if table is None:
+            table = self._find(region, "GetItem", request)
         table.engine.get(table.store, compile_get(request, table.schema), handle)
 
-    def _scan(self, region: str, request: dict[str, Any], handle: Handle) -> None:
-        table = self._find(region, request)
-        table.engine.scan(table.store, compile_scan(request, table.schema), handle)
+    def _on_read(self, operation: str, compile_read: Callable[[dict[str, Any], TableSchema], Read]) -> Run:
+        def run(region: str, request: dict[str, Any], handle: Handle) -> None:
+            table = self._find(region, operation, request)
+            read = compile_read(request, table.schema)
+            table.engine.read(table.store, partial(read.reply, table.arranged), read.consistent, handle)
+
+        return run
 
     def _on_table(self, call: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Run:
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
@@ -126,9 +144,9 @@ class Core:
 
         return run
 
-    def _find(self, region: str, request: dict[str, Any]) -> Serving:
-        name = table_name(request)
-        table = self._serving[region].get(name)
+    def _find(self, region: str, operation: str, request: dict[str, Any]) -> Serving:
+        table = self._serving[region].get(table_name(request))
         if table is None:
+            check_request(operation, request)
             raise ApiError("ResourceNotFoundException", "Requested resource not found")
         return table

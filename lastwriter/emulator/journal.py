@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
+from lastwriter.emulator.arranged import Arranged
 from lastwriter.emulator.environment import Environment
 from lastwriter.emulator.network import Link
 from lastwriter.emulator.operations import Item, Key
@@ -49,7 +50,7 @@ class Site:
 
     __slots__ = (
         "backlog", "bit", "caught_up", "channel", "items", "paused", "recovery", "refusing", "region",
-        "uncommitted", "witness",
+        "uncommitted", "watcher", "witness",
     )  # fmt: skip
 
     def __init__(self, region: str, bit: int, witness: bool) -> None:
@@ -57,6 +58,7 @@ class Site:
         self.bit = bit
         self.witness = witness
         self.items: dict[Key, Version] = {}
+        self.watcher: Arranged | None = None
         self.uncommitted: dict[Entry, None] = {}  # appended here, no second holder yet; in order
         self.channel: deque[_Delivery] = deque()  # on their way here, in journal order
         self.backlog: deque[Entry] = deque()  # after those in the channel; no way to bring them here now
@@ -226,7 +228,13 @@ class Journal:
     def _apply(self, site: Site, entry: Entry) -> None:
         entry.holders |= site.bit
         if entry.place:
-            site.items[entry.key] = (entry.place, entry.item)
+            key = entry.key
+            if site.watcher is not None:
+                old = site.items.get(key, ABSENT)[1]
+                site.items[key] = (entry.place, entry.item)
+                site.watcher.changed(key, old, entry.item)
+            else:
+                site.items[key] = (entry.place, entry.item)
         if entry.origin is site:
             arguments = entry.arguments
             entry.arguments = ()  # what waits refers to its entry: no cycle for the collector

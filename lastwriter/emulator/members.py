@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from lastwriter.emulator.arranged import Arranged, Later
 from lastwriter.emulator.mrec import MrecReplica, MrecTable
 from lastwriter.emulator.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.schema import TableSchema, TableSettings
@@ -15,19 +16,26 @@ GLOBAL_TABLE_VERSION: Final = "2019.11.21"
 class Member:
     """A table of one Region: alone, or a replica of a global table."""
 
-    __slots__ = ("created", "deletion_protection", "region", "status", "store", "stream_label", "table", "table_id")
+    __slots__ = (
+        "arranged", "created", "deletion_protection", "region", "status", "store", "stream_label", "table", "table_id",
+    )  # fmt: skip
 
     def __init__(
-        self, table: Table, region: str, store: MrecReplica | MrscReplica, created: float, table_id: str
+        self, table: Table, region: str, store: MrecReplica | MrscReplica, later: Later, created: float, table_id: str
     ) -> None:
         self.table = table
         self.region = region
-        self.store = store
+        self.use(store, later)
         self.status = "CREATING"
         self.created = created
         self.table_id = table_id
         self.deletion_protection = False
         self.stream_label: str | None = None
+
+    def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:
+        """The table's data is in ``store`` from now on."""
+        self.store = store
+        self.arranged = Arranged(self.table.schema, store, later)
 
 
 class Table:
@@ -54,11 +62,12 @@ class Table:
 class Serving:
     """What a request on a table's data needs; only of tables that serve it."""
 
-    __slots__ = ("engine", "schema", "store")
+    __slots__ = ("arranged", "engine", "schema", "store")
 
     def __init__(self, member: Member) -> None:
         self.engine: Any = member.table.engine
         self.store: Any = member.store
+        self.arranged = member.arranged
         self.schema = member.table.schema
 
 

@@ -22,14 +22,15 @@ backlog.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import log, log1p
 from random import Random
-from typing import Final
+from typing import Any, Final
 
+from lastwriter.emulator.arranged import Arranged
 from lastwriter.emulator.environment import Environment, Handle
 from lastwriter.emulator.network import Link
-from lastwriter.emulator.operations import Get, Item, Key, Scan, Write
+from lastwriter.emulator.operations import Get, Item, Key, Write
 
 Version = tuple[int, str, Item | None]
 """Timestamp, Region of origin, item (None: tombstone)."""
@@ -61,12 +62,13 @@ class ReplicatorDelay:
 class MrecReplica:
     """One Region's copy."""
 
-    __slots__ = ("items", "outgoing", "region")
+    __slots__ = ("items", "outgoing", "region", "watcher")
 
     def __init__(self, region: str) -> None:
         self.region = region
         self.items: dict[Key, Version] = {}
         self.outgoing: list[Replicator] = []
+        self.watcher: Arranged | None = None
 
     def visible(self) -> Iterator[tuple[Key, Item]]:
         """Keys and items as a read sees them."""
@@ -77,6 +79,8 @@ class MrecReplica:
         current = self.items.get(key)
         if current is None or version[0] > current[0] or (version[0] == current[0] and version[1] > current[1]):
             self.items[key] = version
+            if self.watcher is not None:
+                self.watcher.changed(key, current[2] if current is not None else None, version[2])
 
 
 class Replicator:
@@ -191,6 +195,8 @@ class MrecTable:
             if version is not None and timestamp <= version[0]:
                 timestamp = version[0] + 1
             replica.items[key] = version = (timestamp, replica.region, new)
+            if replica.watcher is not None:
+                replica.watcher.changed(key, old, new)
             for replicator in replica.outgoing:
                 replicator.send(key, version)
         self._environment.answer(handle, write.reply(old, new))
@@ -200,9 +206,9 @@ class MrecTable:
         version = replica.items.get(get.key)
         self._environment.answer(handle, get.reply(version[2] if version is not None else None))
 
-    def scan(self, replica: MrecReplica, scan: Scan, handle: Handle) -> None:
-        """Scan."""
-        self._environment.answer(handle, scan.reply(replica.visible()))
+    def read(self, replica: MrecReplica, look: Callable[[], dict[str, Any]], strong: bool, handle: Handle) -> None:
+        """Any other read: ``look`` says what the copy shows."""
+        self._environment.answer(handle, look())
 
     # -- state
 

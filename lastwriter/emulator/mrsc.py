@@ -24,7 +24,7 @@ from typing import Any, Final
 from lastwriter.emulator.environment import Environment, Handle
 from lastwriter.emulator.errors import ApiError, internal_error
 from lastwriter.emulator.journal import ABSENT, Entry, Journal, Site
-from lastwriter.emulator.operations import Get, Item, Key, Scan, Write
+from lastwriter.emulator.operations import Get, Item, Key, Write
 
 _CONFLICT_MESSAGE: Final = "One or more items in this request are being modified by a request in another Region."
 
@@ -113,19 +113,10 @@ class MrscTable:
         def look() -> dict[str, Any]:
             return get.reply(replica.items.get(get.key, ABSENT)[1])
 
-        self._read(replica, look, handle, get.consistent)
+        self.read(replica, look, get.consistent, handle)
 
-    def scan(self, replica: MrscReplica, scan: Scan, handle: Handle) -> None:
-        """Scan."""
-
-        def look() -> dict[str, Any]:
-            return scan.reply(replica.visible())
-
-        self._read(replica, look, handle, scan.consistent)
-
-    # -- reads
-
-    def _read(self, replica: MrscReplica, look: Callable[[], dict[str, Any]], handle: Handle, strong: bool) -> None:
+    def read(self, replica: MrscReplica, look: Callable[[], dict[str, Any]], strong: bool, handle: Handle) -> None:
+        """Any read: ``look`` says what the copy shows, for a strong one behind a heartbeat."""
         if not strong:
             self._environment.answer(handle, look())
             return
@@ -134,6 +125,8 @@ class MrscTable:
             operation.entry = self.journal.beat(replica, self._look, operation)
             if not operation.done:
                 self._track(replica, operation)
+
+    # -- reads
 
     def _look(self, entry: Entry, operation: Operation) -> None:
         """The heartbeat of a strong read has come back."""

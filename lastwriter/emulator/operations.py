@@ -7,9 +7,9 @@ often. Items are never mutated, so they can be shared by replicas and journals.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Protocol
 
+from lastwriter.emulator.arranged import Arranged
 from lastwriter.emulator.keys import Key, key_of
 from lastwriter.emulator.parameters import table_name
 from lastwriter.emulator.reads import compile_get, compile_query, compile_scan, judge_get, judge_read
@@ -21,8 +21,7 @@ __all__ = [
     "Get",
     "Item",
     "Key",
-    "Query",
-    "Scan",
+    "Read",
     "TableSchema",
     "TableSettings",
     "Write",
@@ -64,24 +63,13 @@ class Get(Protocol):
         """Body of the reply for the item as the replica has it."""
 
 
-class Scan(Protocol):
-    """A compiled Scan."""
+class Read(Protocol):
+    """A compiled Scan or Query."""
 
     consistent: bool
 
-    def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
-        """One page, out of all items of the replica in any order."""
-
-
-class Query(Protocol):
-    """A compiled Query."""
-
-    consistent: bool
-    partition: Any
-    """Value of the partition key that is asked for (of the index, if one is queried)."""
-
-    def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
-        """One page, out of items of the replica in any order, of which at least those of the partition are needed."""
+    def reply(self, arranged: Arranged) -> dict[str, Any]:
+        """One page of the replica."""
 
 
 def check_request(operation: str, request: dict[str, Any]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from lastwriter.emulator.arranged import Arranged
 from lastwriter.emulator.capacity import consumed
 from lastwriter.emulator.errors import ApiError, in_request, validation
 from lastwriter.emulator.expressions.compiling import check_scalar_keys
@@ -14,7 +15,8 @@ from lastwriter.emulator.expressions.keyconditions import KeyCondition, key_cond
 from lastwriter.emulator.expressions.paths import Steps, projector
 from lastwriter.emulator.expressions.scope import Scope
 from lastwriter.emulator.keys import Key, read_key, refuse_empty
-from lastwriter.emulator.order import segment_of
+from lastwriter.emulator.order import hash_of, segment_hashes
+from lastwriter.emulator.ordered import ABOVE, Above
 from lastwriter.emulator.pages import (
     canonical_start,
     check_select,
@@ -32,7 +34,7 @@ from lastwriter.emulator.parameters import (
 from lastwriter.emulator.schema import TableSchema
 from lastwriter.emulator.sizes import item_bytes, read_units
 from lastwriter.emulator.values import Item, canonical_item, check_boolean, sortable
-from lastwriter.emulator.views import View, view_of
+from lastwriter.emulator.views import Place, View, view_of
 
 
 @dataclass(slots=True)
@@ -151,31 +153,26 @@ class CompiledScan:
 
     def __init__(self, request: dict[str, Any], schema: TableSchema) -> None:
         judged = judge_read("Scan", request)
-        self._segment, self._segments = judged.segment, judged.segments
         view = view_of(request, schema)
         self._view = view
-        start = judged.start
-        self._after = view.position(start_key(start, view), start) if start is not None else None
-        if self._after is not None and not self._in_segment(self._after):
-            raise validation(
-                "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey with "
-                f"correct Segment. TotalSegments: {self._segments} Segment: {self._segment}"
-            )
+        low, high = segment_hashes(judged.segment or 0, judged.segments or 1)
+        self._low: Place = (low,)
+        self._high: Place = (high,)
+        if judged.start is not None:
+            after = view.place(start_key(judged.start, view), judged.start)
+            if not self._low <= after < self._high:
+                raise validation(
+                    "The provided starting key is invalid: Invalid ExclusiveStartKey. Please use ExclusiveStartKey "
+                    f"with correct Segment. TotalSegments: {judged.segments} Segment: {judged.segment}"
+                )
+            self._low = (*after, ABOVE)
         _check_scalars([*(judged.paths or ()), *judged.filtered], view)
         self._paging = paging(request, view, judged.scope, judged.passes, judged.paths)
         self.consistent = self._paging.consistent
 
-    def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
-        """One page, out of all items of the replica in any order."""
-        view, after = self._view, self._after
-        placed = [(view.position(key, item), item) for key, item in items if view.holds(item)]
-        placed.sort(key=lambda one: one[0])
-        return self._paging.page(
-            item for position, item in placed if (after is None or position > after) and self._in_segment(position)
-        )
-
-    def _in_segment(self, position: tuple[Any, Any]) -> bool:
-        return self._segments is None or segment_of(position[0], self._segments) == self._segment
+    def reply(self, arranged: Arranged) -> dict[str, Any]:
+        """One page."""
+        return self._paging.page(arranged.rows(self._view.index).between(self._low, self._high))
 
 
 def compile_scan(request: dict[str, Any], schema: TableSchema) -> CompiledScan:
@@ -192,9 +189,11 @@ class CompiledQuery:
         self._view = view
         self._forward = request.get("ScanIndexForward") is not False
         _check_key_conditions(judged.conditions, view)
-        self.partition = sortable(judged.conditions[view.keys[0].name].operands[0])
-        self._range = judged.conditions.get(view.keys[1].name) if len(view.keys) > 1 else None
-        self._after = self._start(judged.start) if judged.start is not None else None
+        self._partition = sortable(judged.conditions[view.keys[0].name].operands[0])
+        condition = judged.conditions.get(view.keys[1].name) if len(view.keys) > 1 else None
+        self._low, self._high = _bounds(self._partition, condition)
+        if judged.start is not None:
+            self._begin_after(judged.start, condition)
         _check_scalars(judged.paths or (), view)
         keys = {key.name for key in view.keys}
         for path in judged.filtered:
@@ -206,39 +205,27 @@ class CompiledQuery:
         self._paging = paging(request, view, judged.scope, judged.passes, judged.paths)
         self.consistent = self._paging.consistent
 
-    def reply(self, items: Iterable[tuple[Key, Item]]) -> dict[str, Any]:
-        """One page, out of items of the replica in any order, of which at least those of the partition are needed."""
-        view, after, forward = self._view, self._after, self._forward
-        placed = [(self._position(key, item), item) for key, item in items if view.holds(item) and self._matches(item)]
-        placed.sort(key=lambda one: one[0], reverse=not forward)
-        return self._paging.page(
-            item for position, item in placed if after is None or (position > after if forward else position < after)
-        )
+    def reply(self, arranged: Arranged) -> dict[str, Any]:
+        """One page."""
+        rows = arranged.rows(self._view.index)
+        return self._paging.page(rows.between(self._low, self._high, forward=self._forward))
 
-    def _matches(self, item: Item) -> bool:
-        keys = self._view.keys
-        if sortable(item[keys[0].name]) != self.partition:
-            return False
-        return self._range is None or in_range(sortable(item[keys[1].name]), self._range)
-
-    def _position(self, key: Key, item: Item) -> tuple[Any, ...]:
-        """By the view's sort key; items of an index that share it, by the table's keys."""
-        keys = self._view.keys
-        sort = (sortable(item[keys[1].name]),) if len(keys) > 1 else ()
-        return (*sort, key) if self._view.index is not None else sort
-
-    def _start(self, start: Item) -> tuple[Any, ...]:
-        key = start_key(start, self._view)
-        keys = self._view.keys
-        if self._range is not None and not in_range(sortable(start[keys[1].name]), self._range):
+    def _begin_after(self, start: Item, condition: KeyCondition | None) -> None:
+        view = self._view
+        place = view.place(start_key(start, view), start)
+        low, high = _bounds(place[1], condition)
+        if not low <= place < high:
             raise validation("The provided starting key does not match the range key predicate")
-        if sortable(start[keys[0].name]) != self.partition:
+        if place[1] != self._partition:
             raise validation(
                 "The provided starting key is outside query boundaries based on provided conditions"
-                if self._range is None
+                if condition is None
                 else "The query can return at most one row and cannot be restarted"
             )
-        return self._position(key, start)
+        if self._forward:
+            self._low = (*place, ABOVE)
+        else:
+            self._high = place
 
 
 def compile_query(request: dict[str, Any], schema: TableSchema) -> CompiledQuery:
@@ -246,23 +233,19 @@ def compile_query(request: dict[str, Any], schema: TableSchema) -> CompiledQuery
     return CompiledQuery(request, schema)
 
 
-def in_range(sort: Any, condition: KeyCondition) -> bool:
-    """Whether a sort key satisfies its condition."""
-    bounds = [sortable(operand) for operand in condition.operands]
-    if condition.operator == "BETWEEN":
-        return bool(bounds[0] <= sort <= bounds[1])
-    if condition.operator == "begins_with":
-        return bool(sort.startswith(bounds[0]))
-    return bool(_COMPARE[condition.operator](sort, bounds[0]))
-
-
-_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "=": lambda sort, bound: sort == bound,
-    "<": lambda sort, bound: sort < bound,
-    "<=": lambda sort, bound: sort <= bound,
-    ">": lambda sort, bound: sort > bound,
-    ">=": lambda sort, bound: sort >= bound,
-}
+def _bounds(partition: Any, condition: KeyCondition | None) -> tuple[Place, Place]:
+    """Places of a partition whose sort keys satisfy the condition: from the first on, and before the second."""
+    whole: Place = (hash_of(partition), partition)
+    if condition is None:
+        return whole, (*whole, ABOVE)
+    operator = condition.operator
+    first, last = (sortable(operand) for operand in (condition.operands[0], condition.operands[-1]))
+    low = (*whole, first, ABOVE) if operator == ">" else whole if operator in ("<", "<=") else (*whole, first)
+    if operator == "begins_with":
+        return low, (*whole, Above(first))
+    if operator in (">", ">="):
+        return low, (*whole, ABOVE)
+    return low, (*whole, last) if operator == "<" else (*whole, last, ABOVE)
 
 
 def _check_key_conditions(conditions: dict[str, KeyCondition], view: View) -> None:

@@ -46,6 +46,7 @@ class ControlPlane:
         self._wall = wall
         settings = environment.settings
         self._delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, environment.rng)
+        self._indexed_ns = 0
         self.tables: list[Table] = []
         self.members: dict[str, dict[str, Member]] = {region: {} for region in regions}
         self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
@@ -228,7 +229,7 @@ class ControlPlane:
         table.engine.close()
         table.engine = engine = MrscTable(self._environment, (source.region, *change.creations), witness)
         table.witness = witness
-        source.store = engine.replicas[source.region]
+        source.use(engine.replicas[source.region], self._index_later)
         source.status = "UPDATING"
         self._serve(source)
         for region in change.creations:
@@ -251,7 +252,7 @@ class ControlPlane:
             if other is not member:
                 self._forget(other)
         table.engine, table.witness = engine, None
-        member.store = replica
+        member.use(replica, self._index_later)
         member.status = "UPDATING"
         self._serve(member)
         self._later(self._activate, member)
@@ -268,7 +269,7 @@ class ControlPlane:
     def _join(self, table: Table, region: str, store: MrecReplica | MrscReplica) -> Member:
         created = round(self._wall(), 3)
         table_id = str(uuid.UUID(int=self._environment.rng.getrandbits(128), version=4))
-        member = Member(table, region, store, created, table_id)
+        member = Member(table, region, store, self._index_later, created, table_id)
         if table.stream_view_type:
             member.stream_label = self._stream_label()
         table.members[region] = member
@@ -324,6 +325,17 @@ class ControlPlane:
             scheduler.at(scheduler.now_ns + delay_ns, call, *args)
         else:
             scheduler.soon(call, *args)
+
+    def _index_later(self, follow: Callable[[Any, Any], None], key: Any, item: Any) -> None:
+        """A change on its way to global indexes, after those before it."""
+        environment = self._environment
+        scheduler = environment.scheduler
+        due_ns = max(scheduler.now_ns + environment.index_delay_ns, self._indexed_ns)
+        if due_ns > scheduler.now_ns:
+            self._indexed_ns = due_ns
+            scheduler.at(due_ns, follow, key, item)
+        else:
+            follow(key, item)
 
     def _member(self, region: str, request: dict[str, Any]) -> Member:
         name = table_name(request)

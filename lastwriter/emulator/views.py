@@ -6,9 +6,13 @@ from typing import Any
 
 from lastwriter.emulator.errors import validation
 from lastwriter.emulator.keys import Key
-from lastwriter.emulator.order import Position, position_of
+from lastwriter.emulator.order import hash_of
 from lastwriter.emulator.schema import IndexSchema, KeyAttribute, TableSchema
 from lastwriter.emulator.values import Item, sortable
+
+Place = tuple[Any, ...]
+"""Where an item stands in a view: hash of the partition key, partition key, sort key (None without one), and in an
+index the item's primary key. A shorter tuple stands before all that begin with it."""
 
 
 class View:
@@ -46,13 +50,21 @@ class View:
         kept = {*self.start_names, *(self.index.projection.get("NonKeyAttributes") or ())}
         return {name: value for name, value in item.items() if name in kept}
 
-    def position(self, key: Key, item: Item) -> tuple[Position, Any]:
-        """Where a Scan meets the item: by the view's own keys, then by the table's."""
-        at_home = position_of(key, self.schema)
+    def place(self, key: Key, item: Item) -> Place:
+        """Where the item stands: by a hash of the view's partition key, then by its keys, then by the table's."""
         if self.index is None:
-            return at_home, 0
-        partition, *sort = (sortable(item[one.name]) for one in self.keys)
-        return position_of((partition, sort[0]) if sort else partition, self.index), at_home
+            partition, sort = (key, None) if self.schema.sort is None else key
+            return hash_of(partition), partition, sort
+        keys = self.keys
+        partition = sortable(item[keys[0].name])
+        sort = sortable(item[keys[1].name]) if len(keys) > 1 else None
+        return hash_of(partition), partition, sort, key
+
+    def key_at(self, place: Place) -> Key:
+        """Primary key of the item that stands there."""
+        if self.index is not None:
+            return place[3]
+        return place[1] if self.schema.sort is None else (place[1], place[2])
 
 
 def view_of(request: dict[str, Any], schema: TableSchema) -> View:

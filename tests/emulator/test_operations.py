@@ -15,6 +15,7 @@ from lastwriter.emulator.errors import ApiError
 from lastwriter.emulator.operations import check_request, compile_get, compile_scan, compile_write, item_key, table_name
 from lastwriter.emulator.schema import KeyAttribute, TableSchema
 from lastwriter.emulator.sizes import item_bytes
+from tests.emulator.replicas import arranged
 
 Item = dict[str, Any]
 
@@ -69,7 +70,7 @@ def get(current: Item | None, **parameters: Any) -> dict[str, Any]:
 def scan(items: list[Item], **parameters: Any) -> dict[str, Any]:
     request = {"TableName": "plain", **parameters}
     schema = SCHEMAS[request["TableName"]]
-    return compile_scan(request, schema).reply([(item_key(item, schema), item) for item in items])
+    return compile_scan(request, schema).reply(arranged(schema, items))
 
 
 KEY = {"pk": {"S": "k"}}
@@ -686,7 +687,7 @@ def compile_request(operation: str, request: Any) -> Any:
     if operation == "GetItem":
         return compile_get(request, PLAIN).reply({**KEY, "a": {"S": "x"}})
     if operation == "Scan":
-        return compile_scan(request, PLAIN).reply([("k", KEY)])
+        return compile_scan(request, PLAIN).reply(arranged(PLAIN, [KEY]))
     compiled = compile_write(operation, request, PLAIN)
     return compiled.reply(None, compiled.evaluate(None))
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.operations import compile_query, compile_scan, item_key, parse_create_table
+from lastwriter.emulator.operations import compile_query, compile_scan, parse_create_table
+from tests.emulator.replicas import arranged
 
 Item = dict[str, Any]
 
@@ -47,12 +48,12 @@ TABLE, _ = parse_create_table(
 
 def query(items: list[Item], **parameters: Any) -> dict[str, Any]:
     compiled = compile_query({"TableName": "table", **parameters}, TABLE)
-    return compiled.reply([(item_key(item, TABLE), item) for item in items])
+    return compiled.reply(arranged(TABLE, items))
 
 
 def scan(items: list[Item], **parameters: Any) -> dict[str, Any]:
     compiled = compile_scan({"TableName": "table", **parameters}, TABLE)
-    return compiled.reply([(item_key(item, TABLE), item) for item in items])
+    return compiled.reply(arranged(TABLE, items))
 
 
 def all_pages(read: Any, items: list[Item], **parameters: Any) -> list[Item]:

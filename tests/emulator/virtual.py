@@ -65,6 +65,7 @@ class World:
         regions: tuple[str, ...] = REGIONS,
         witness: str | None = None,
         round_trip: RoundTrip = round_trip_ns,
+        create: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         parsed = Settings.parse({"client_latency": "0ms", **settings})
@@ -74,7 +75,7 @@ class World:
         self.calls: list[Call] = []
         if mode is not None:
             replicas = tuple(region for region in regions if region != witness)
-            self.core.control.make_global(create_request(), replicas, mode, witness)
+            self.core.control.make_global(create or create_request(), replicas, mode, witness)
 
     # -- time
 
@@ -161,3 +162,35 @@ def create_request(name: str = TABLE) -> dict[str, Any]:
         "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
         "BillingMode": "PAY_PER_REQUEST",
     }
+
+
+def indexed_request(name: str = TABLE, *, local: bool = False, **more: Any) -> dict[str, Any]:
+    """CreateTable with keys ``pk`` (S) and ``sk`` (N) and a global index ``by-g`` on ``g`` (S); ``local``: also one
+    ``by-l`` on ``l`` (S)."""
+    kinds = {"pk": "S", "sk": "N", "g": "S"} | ({"l": "S"} if local else {})
+    locals_ = {
+        "LocalSecondaryIndexes": [
+            {"IndexName": "by-l", "KeySchema": keys("pk", "l"), "Projection": {"ProjectionType": "KEYS_ONLY"}}
+        ]
+    }
+    return {
+        "TableName": name,
+        "KeySchema": keys("pk", "sk"),
+        "AttributeDefinitions": [{"AttributeName": one, "AttributeType": kind} for one, kind in kinds.items()],
+        "BillingMode": "PAY_PER_REQUEST",
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": "by-g",
+                "KeySchema": keys("g"),
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": ["a"]},
+            }
+        ],
+        **(locals_ if local else {}),
+        **more,
+    }
+
+
+def keys(partition: str, sort: str | None = None) -> list[dict[str, str]]:
+    """A KeySchema."""
+    schema = [{"AttributeName": partition, "KeyType": "HASH"}]
+    return schema + ([{"AttributeName": sort, "KeyType": "RANGE"}] if sort else [])

@@ -1,0 +1,54 @@
+"""What an application sends through boto3 besides single items: shapes in and out, over sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.emulator.running import clients, emulator
+from tests.emulator.virtual import indexed_request
+
+
+@pytest.fixture(scope="module")
+def east() -> Iterator[Any]:
+    with emulator() as running:
+        yield clients(running)[0]
+
+
+def test_query_and_indexes_with_paginators(east: Any) -> None:
+    east.create_table(**indexed_request("pages", local=True))
+    for sort in range(7):
+        item = {"pk": {"S": "p"}, "sk": {"N": str(sort)}, "l": {"S": f"l{9 - sort}"}}
+        east.put_item(TableName="pages", Item=item | ({"g": {"S": "odd"}} if sort % 2 else {}))
+    pages = east.get_paginator("query").paginate(
+        TableName="pages",
+        KeyConditionExpression="pk = :p AND sk > :n",
+        ExpressionAttributeValues={":p": {"S": "p"}, ":n": {"N": "0"}},
+        ConsistentRead=True,
+        PaginationConfig={"PageSize": 2},
+    )
+    assert [item["sk"]["N"] for page in pages for item in page["Items"]] == list("123456")
+    odd = east.query(
+        TableName="pages",
+        IndexName="by-g",
+        KeyConditionExpression="g = :g",
+        ExpressionAttributeValues={":g": {"S": "odd"}},
+    )
+    assert odd["Count"] == 3
+    local = east.query(
+        TableName="pages",
+        IndexName="by-l",
+        KeyConditionExpression="pk = :p AND begins_with(l, :l)",
+        ExpressionAttributeValues={":p": {"S": "p"}, ":l": {"S": "l"}},
+        Select="COUNT",
+    )
+    assert (local["Count"], local["ScannedCount"]) == (7, 7)
+    scanned = [
+        item["sk"]["N"]
+        for segment in range(3)
+        for page in east.get_paginator("scan").paginate(TableName="pages", Segment=segment, TotalSegments=3)
+        for item in page["Items"]
+    ]
+    assert sorted(scanned) == list("0123456")
