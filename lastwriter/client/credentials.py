@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple, Protocol
 
 import botocore.session
@@ -88,9 +89,16 @@ EMULATOR_CREDENTIALS: Final = StaticCredentials("LASTWRITEREMULATOR00", "lastwri
 
 
 def credentials_for(target: TargetKind) -> CredentialSource:
-    """The credentials for a target: the user's for AWS and for given endpoints, dummies for an emulator."""
-    if target == "emulator":
-        return EMULATOR_CREDENTIALS
+    """The credentials for a target: the user's for AWS and for given endpoints, dummies for an emulator.
+
+    The user's are looked for once a process, and shared. Raises UserError if there are none.
+    """
+    return EMULATOR_CREDENTIALS if target == "emulator" else users_credentials()
+
+
+@cache
+def users_credentials() -> ProviderChain:
+    """What the provider chain finds, the first time that it finds something."""
     return ProviderChain()
 
 

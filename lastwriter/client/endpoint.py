@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import urllib.request
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -25,6 +26,13 @@ def host_header(scheme: str, host: str, port: int) -> str:
     """What stands in (and is signed as) the Host header, as botocore writes it."""
     name = f"[{host}]" if ":" in host else host
     return name if port == (443 if scheme == "https" else 80) else f"{name}:{port}"
+
+
+def proxy_for(scheme: str, host: str) -> str | None:
+    """The proxy that the environment (``HTTPS_PROXY``, ``NO_PROXY``) has for an endpoint; never one for this host."""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None
+    return urllib.request.getproxies().get(scheme)
 
 
 @cache

@@ -40,7 +40,7 @@ from gevent.monkey import get_original
 from greenlet import getcurrent
 
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable
-from lastwriter.client.endpoint import host_header, parse_endpoint
+from lastwriter.client.endpoint import host_header, parse_endpoint, proxy_for
 from lastwriter.client.http_reply import HttpReply, MalformedReply
 from lastwriter.client.outcome import (
     BAD_REPLY,
@@ -79,9 +79,14 @@ class WireClient:
     ) -> None:
         """``ca_bundle``: PEM file of trusted authorities; default: AWS_CA_BUNDLE, else the ones that botocore trusts.
 
-        Raises UserError for an endpoint that is no URL and for an unreadable bundle.
+        Raises UserError for an endpoint that is no URL, one behind a proxy, and for an unreadable bundle.
         """
         scheme, self._host, self._port = parse_endpoint(endpoint)
+        if proxy_for(scheme, self._host):
+            raise UserError(
+                f"the wire client does not go through proxies, and {scheme.upper()}_PROXY names one for {self._host}: "
+                f"add that to NO_PROXY where it can be reached directly, or use --client boto3"
+            )
         self._tls = _tls_context(ca_bundle) if scheme == "https" else None
         self._signer = Signer(credentials, region, host_header(scheme, self._host, self._port))
         self._deadline_ns = int(deadline_s * 1e9)

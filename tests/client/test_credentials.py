@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ from lastwriter.client.credentials import (
     StaticCredentials,
     credentials_at,
     credentials_for,
+    users_credentials,
 )
 from lastwriter.errors import UserError
 from tests.client.scripted_server import ScriptedServer, reply
 
 
 @pytest.fixture
-def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A user whose AWS files are in ``tmp_path`` and whose environment says nothing else."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
@@ -32,7 +34,9 @@ def user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return tmp_path
+    users_credentials.cache_clear()
+    yield tmp_path
+    users_credentials.cache_clear()
 
 
 def test_the_users_profile_is_found(user: Path) -> None:
@@ -87,6 +91,12 @@ def test_what_is_here_gets_dummies_and_what_is_elsewhere_the_users(user: Path) -
         assert credentials_at(endpoint) is EMULATOR_CREDENTIALS
     with pytest.raises(UserError, match="no AWS credentials"):
         credentials_at("https://dynamodb.us-east-1.amazonaws.com")
+
+
+def test_the_users_are_looked_for_once(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hush")
+    assert credentials_for("aws") is credentials_for("endpoints")
 
 
 def test_secrets_are_not_shown() -> None:

@@ -372,6 +372,16 @@ def test_what_is_no_endpoint(kind: ClientKind, endpoint: str) -> None:
         make_client(kind, endpoint, "us-east-1", CREDENTIALS)
 
 
+def test_a_proxy_is_refused_clearly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    endpoint = "https://dynamodb.us-east-1.amazonaws.com"
+    with pytest.raises(UserError, match="does not go through proxies, and HTTPS_PROXY names one"):
+        make_client("wire", endpoint, "us-east-1", CREDENTIALS)
+    make_client("wire", "https://127.0.0.1:1", "us-east-1", CREDENTIALS)
+    monkeypatch.setenv("no_proxy", ".amazonaws.com")
+    make_client("wire", endpoint, "us-east-1", CREDENTIALS)
+
+
 def test_a_bundle_that_cannot_be_read(tmp_path: Any) -> None:
     with pytest.raises(UserError, match="certificate bundle"):
         make_client("wire", "https://127.0.0.1:1", "us-east-1", CREDENTIALS, ca_bundle=str(tmp_path / "no.pem"))
