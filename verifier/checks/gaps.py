@@ -23,7 +23,7 @@ import numpy as np
 
 from verifier.checks.marks import NOT_FOUND, of_kind, updates
 from verifier.checks.types import Context
-from verifier.history.columns import NULL, History, Int64
+from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import Kind, Outcome
 
 FOREVER: Final = np.iinfo(np.int64).max
@@ -45,129 +45,26 @@ class Gap:
 
 
 class Gaps:
-    """Draws the conclusions for one history. ``links`` (predecessors) and ``seen`` (in a lineage) are the tracer's."""
+    """Draws the conclusions for one history. ``links`` (predecessors) and ``seen`` (in a lineage) are the tracer's.
+
+    A hot key may have thousands of gaps in a million writes, so what is the same for all gaps of a key is kept.
+    """
 
     def __init__(self, history: History, context: Context, links: list[int], seen: bytearray) -> None:
         self._history, self._context = history, context
         self._links, self._seen = links, seen
         self._index: tuple[Int64, Int64] | None = None
-        self._unrecorded = sum(lost.count for lost in history.lost)
+        self._key: _Key | None = None
 
     def conclude(self, key: int, chain: list[int]) -> tuple[int | None, Gap | None]:
         """Predecessor (a node) of the last of ``chain`` (newest first); or what is known of the gap.
 
-        (None, None): no acknowledged write is left that could be below the gap.
+        (None, None): no acknowledged write is left that could be below the gap. Gaps of one key come one after the
+        other, each with the chain grown.
         """
-        history = self._history
-        mine = self._rows_of(key)
-        open_ = mine[np.frombuffer(self._seen, np.uint8)[mine] == 0]
-        passed = self._passed(key, chain)
-        open_ = open_[history.start_ns[open_] <= passed]
-        left = open_[history.outcome[open_] == Outcome.OK]
-        if not len(left):
-            return None, None
-        unseen = open_[history.outcome[open_] == Outcome.UNKNOWN]
-        node = chain[-1]
-        row = node if node < len(history) else NOT_FOUND
-        value = self._value(key, chain)
-        if value is not None:
-            return self._by_value(key, row, value, left, unseen, passed)
-        if self._context.mode == "MRSC":
-            found = self._by_order(left, open_)
-            if found is not None:
-                return found, None
-        return None, Gap(row, passed, None)
-
-    def _by_value(
-        self, key: int, row: int, value: int, left: Int64, unseen: Int64, passed: int
-    ) -> tuple[int | None, Gap | None]:
-        """Predecessor of a write that brought a counter to ``value``."""
-        history, strict = self._history, self._context.mode == "MREC"
-        start = self._initial_value(key)
-        delta = int(history.value[row]) if row != NOT_FOUND else 1
-        before = value - delta
-        same = left[history.result[left] == before]
-        hazards = len(unseen) + self._unrecorded
-        candidates = [*same.tolist(), *([_ROOT] if before == start else [])]
-        if len(candidates) == 1 and not (strict and hazards):
-            return candidates[0], None
-        deltas = history.value[left]
-        if not strict and not candidates and hazards and bool((deltas > 0).all()):
-            lower = left[history.result[left] < before]
-            nearest = int(lower[np.argmax(history.result[lower])]) if len(lower) else _ROOT
-            level = start if nearest == _ROOT else int(history.result[nearest])
-            fill = int(history.value[unseen].sum()) + self._unrecorded * int(deltas.max())
-            if start <= level < before and before - level <= fill:
-                return nearest, None
-        if bool((deltas == deltas[0]).all()) and int(deltas[0]) > 0:
-            most = max(0, (before - start) // int(deltas[0]))
-            return None, Gap(row, passed, (max(0, min(most, len(left)) - hazards), min(most, len(left))))
-        return None, Gap(row, passed, None)
-
-    def _by_order(self, left: Int64, open_: Int64) -> int | None:
-        """End of the newest stretch of writes below the gap, if the record allows only one order of the stretches.
-
-        In one order of all writes the stretches between gaps follow one another whole. So nothing in an older one began
-        after anything in the newest had been answered, and the one that goes down to the root is the oldest. Stretches
-        that time does not tell apart may be taken in either order: the same writes are in the lineage.
-        """
-        if self._unrecorded:
-            return None
-        history, links = self._history, self._links
-        followed = {links[row] for row in open_.tolist()}
-        taken: set[int] = set()
-        stretches: list[tuple[int, int, int, bool]] = []  # end, last start, first answer, goes down to the root
-        for end in (row for row in left.tolist() if row not in followed):
-            last_start, first_answer, node = 0, FOREVER, end
-            while node >= 0:
-                if node in taken or node >= len(history):
-                    return None  # two branches of one write, or a mark without a row
-                taken.add(node)
-                last_start = max(last_start, int(history.start_ns[node]))
-                if history.outcome[node] == Outcome.OK:
-                    first_answer = min(first_answer, int(history.end_ns[node]))
-                node = links[node]
-            stretches.append((end, last_start, first_answer, node == _ROOT))
-        if not set(left.tolist()) <= taken or sum(rooted for *_, rooted in stretches) > 1:
-            return None
-        newer = [one for one in stretches if not one[3]] or stretches
-        for end, _, first_answer, _ in newer:
-            if all(start <= first_answer for other, start, _, _ in stretches if other != end):
-                return end
-        return None
-
-    def _value(self, key: int, chain: list[int]) -> int | None:
-        """Value that the last write of ``chain`` brought a pure counter to; None if that is not known."""
-        history = self._history
-        rows = self._rows_of(key)
-        adds = of_kind(history, Kind.ADD)[rows]
-        if not bool(adds.all()):
-            return None
-        if len(chain) > 1:
-            after = chain[-2]
-            if after < len(history) and history.outcome[after] == Outcome.OK and history.result[after] != NULL:
-                return int(history.result[after]) - int(history.value[after])
-            return None
-        for replica in self._context.final.values():
-            found = replica.value[replica.key == key]
-            return int(found[0]) if len(found) and found[0] != NULL else None
-        return None
-
-    def _initial_value(self, key: int) -> int:
-        for replica in self._context.initial.values():
-            found = replica.value[replica.key == key]
-            return int(found[0]) if len(found) and found[0] != NULL else 0
-        return 0
-
-    def _passed(self, key: int, chain: list[int]) -> int:
-        """By when everything below the gap had taken effect: the first answer to a write above it."""
-        history = self._history
-        rows = np.array([node for node in chain if node < len(history)], np.int64)
-        answered = rows[history.outcome[rows] == Outcome.OK]
-        ends = [int(history.end_ns[answered].min())] if len(answered) else []
-        for replica in self._context.final.values():
-            ends.extend(int(end) for end in replica.end_ns[replica.key == key])
-        return min(ends, default=FOREVER)
+        if self._key is None or self._key.key != key:
+            self._key = _Key(key, self._rows_of(key), self._history, self._context, self._links, self._seen)
+        return self._key.conclude(chain)
 
     def _rows_of(self, key: int) -> Int64:
         """Rows of the key's updates that may have taken effect."""
@@ -179,3 +76,185 @@ class Gaps:
         order, keys = self._index
         first, last = np.searchsorted(keys, [key, key + 1])
         return order[first:last]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Writes that follow one another without a gap."""
+
+    end: int
+    last_start_ns: int
+    first_answer_ns: int
+    rooted: bool
+    """It goes down to the root."""
+
+
+class _Key:
+    """What the gaps of one key have in common."""
+
+    def __init__(
+        self, key: int, rows: Int64, history: History, context: Context, links: list[int], seen: bytearray
+    ) -> None:
+        self.key = key
+        self._history, self._context, self._links, self._seen = history, context, links, seen
+        answered = history.outcome[rows] == Outcome.OK
+        self._rows = rows
+        self._answered = rows[answered]
+        self._unknown = rows[~answered]
+        self._unrecorded = sum(lost.count for lost in history.lost)
+        self._by_start = self._answered[np.argsort(history.start_ns[self._answered], kind="stable")]
+        self._first_left = 0
+        """Everything before this place of ``_by_start`` is in the lineage."""
+        self._chained = 0
+        self._passed = min(_final_ends(key, context), default=FOREVER)
+        self._counter = bool(of_kind(history, Kind.ADD)[rows].all())
+        self._by_result = self._answered[np.argsort(history.result[self._answered], kind="stable")]
+        self._results = history.result[self._by_result]
+        deltas = history.value[self._answered]
+        self._least, self._most = (int(deltas.min()), int(deltas.max())) if len(deltas) else (0, 0)
+        self._stretches: list[_Stretch] | None = None
+
+    def conclude(self, chain: list[int]) -> tuple[int | None, Gap | None]:
+        """See :meth:`Gaps.conclude`."""
+        history = self._history
+        self._note_passed(chain)
+        if not self._any_left():
+            return None, None
+        node = chain[-1]
+        row = node if node < len(history) else NOT_FOUND
+        value = self._value(chain) if self._counter else None
+        if value is not None:
+            return self._by_value(row, value)
+        if self._context.mode == "MRSC":
+            found = self._by_order()
+            if found is not None:
+                return found, None
+        return None, Gap(row, self._passed, None)
+
+    def _by_value(self, row: int, value: int) -> tuple[int | None, Gap | None]:
+        """Predecessor of a write that brought a counter to ``value``."""
+        history, strict = self._history, self._context.mode == "MREC"
+        start = _initial_value(self.key, self._context)
+        before = value - (int(history.value[row]) if row != NOT_FOUND else 1)
+        unseen = self._unknown[self._left_of(self._unknown)]
+        hazards = len(unseen) + self._unrecorded
+        first, last = np.searchsorted(self._results, [before, before + 1])
+        candidates = [one for one in self._by_result[first:last].tolist() if self._is_left(one)]
+        if before == start:
+            candidates.append(_ROOT)
+        if len(candidates) == 1 and not (strict and hazards):
+            return candidates[0], None
+        least, most = self._least, self._most
+        if not strict and not candidates and hazards and least > 0:
+            nearest = self._nearest_below(int(first))
+            level = start if nearest == _ROOT else int(history.result[nearest])
+            fill = int(history.value[unseen].sum()) + self._unrecorded * most
+            if start <= level < before and before - level <= fill:
+                return nearest, None
+        if least == most and least > 0:
+            left = int(self._left_of(self._answered).sum())
+            holds = min(max(0, (before - start) // least), left)
+            return None, Gap(row, self._passed, (max(0, holds - hazards), holds))
+        return None, Gap(row, self._passed, None)
+
+    def _nearest_below(self, place: int) -> int:
+        """The write with the greatest result before a place of ``_by_result`` that is left."""
+        while place > 0:
+            place -= 1
+            row = int(self._by_result[place])
+            if self._is_left(row):
+                return row
+        return _ROOT
+
+    def _by_order(self) -> int | None:
+        """End of the newest stretch of writes below the gap, if the record allows only one order of the stretches.
+
+        In one order of all writes the stretches between gaps follow one another whole. So nothing in an older one began
+        after anything in the newest had been answered, and the one that goes down to the root is the oldest. Stretches
+        that time does not tell apart may be taken in either order: the same writes are in the lineage.
+        """
+        if self._unrecorded:
+            return None
+        if self._stretches is None:
+            self._stretches = sorted(self._find_stretches(), key=lambda one: one.last_start_ns)
+        stretches = self._stretches
+        if not stretches or stretches[-1].last_start_ns > self._passed:
+            return None
+        for at in reversed(range(len(stretches))):  # the newest is mostly the last
+            one, others = stretches[at], stretches[-1] if at < len(stretches) - 1 else stretches[at - 1]
+            if len(stretches) == 1 or (not one.rooted and others.last_start_ns <= one.first_answer_ns):
+                return stretches.pop(at).end
+        return None
+
+    def _find_stretches(self) -> list[_Stretch]:
+        """All stretches that are left; none if there are branches: then it is not one order."""
+        history, links = self._history, self._links
+        starts = history.start_ns.tolist()
+        answers = np.where(history.outcome == Outcome.OK, history.end_ns, FOREVER).tolist()
+        left = self._answered[self._left_of(self._answered)].tolist()
+        followed = {links[row] for row in self._rows.tolist() if not self._seen[row]}
+        taken: set[int] = set()
+        stretches = []
+        for end in (row for row in left if row not in followed):
+            last_start, first_answer, node = 0, FOREVER, end
+            while node >= 0:
+                if node in taken or node >= len(starts):
+                    return []  # two branches of one write, or a mark without a row
+                taken.add(node)
+                last_start = max(last_start, starts[node])
+                first_answer = min(first_answer, answers[node])
+                node = links[node]
+            stretches.append(_Stretch(end, last_start, first_answer, node == _ROOT))
+        whole = taken.issuperset(left) and sum(one.rooted for one in stretches) <= 1
+        return stretches if whole else []
+
+    def _value(self, chain: list[int]) -> int | None:
+        """Value that the last write of ``chain`` brought the counter to; None if that is not known."""
+        history = self._history
+        if len(chain) > 1:
+            after = chain[-2]
+            if after < len(history) and history.outcome[after] == Outcome.OK and history.result[after] != NULL:
+                return int(history.result[after]) - int(history.value[after])
+            return None
+        for replica in self._context.final.values():
+            found = replica.value[replica.key == self.key]
+            return int(found[0]) if len(found) and found[0] != NULL else None
+        return None
+
+    def _note_passed(self, chain: list[int]) -> None:
+        """By when everything below the gap had taken effect: the first answer to a write above it."""
+        history = self._history
+        added = np.array(chain[self._chained :], np.int64)
+        added = added[added < len(history)]
+        ends = history.end_ns[added[history.outcome[added] == Outcome.OK]]
+        self._passed = min(self._passed, int(ends.min()) if len(ends) else FOREVER)
+        self._chained = len(chain)
+
+    def _is_left(self, row: int) -> bool:
+        """Whether a write may be below the gap: not above it, and begun before it was passed."""
+        return not self._seen[row] and bool(self._history.start_ns[row] <= self._passed)
+
+    def _left_of(self, rows: Int64) -> Bool:
+        """:meth:`_is_left` of many."""
+        unseen = np.frombuffer(self._seen, np.uint8)[rows] == 0
+        return np.asarray(unseen & (self._history.start_ns[rows] <= self._passed), np.bool_)
+
+    def _any_left(self) -> bool:
+        """Whether an acknowledged write may be below the gap."""
+        while self._first_left < len(self._by_start):
+            row = int(self._by_start[self._first_left])
+            if not self._seen[row]:
+                return bool(self._history.start_ns[row] <= self._passed)
+            self._first_left += 1
+        return False
+
+
+def _final_ends(key: int, context: Context) -> list[int]:
+    return [int(end) for replica in context.final.values() for end in replica.end_ns[replica.key == key]]
+
+
+def _initial_value(key: int, context: Context) -> int:
+    for replica in context.initial.values():
+        found = replica.value[replica.key == key]
+        return int(found[0]) if len(found) and found[0] != NULL else 0
+    return 0
