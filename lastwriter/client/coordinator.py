@@ -59,6 +59,7 @@ class Coordinator:
         self.run_time_s: float | None = None
         """Length of a load without phases, from t0; None: until somebody stops it."""
         self._run: _Run | None = None
+        self._concluding: _Run | None = None
         self._plan: LoadPlan | None = None
         self._settings: cli.Settings | None = None
         self._emulator: EmulatorProcess | None = None
@@ -127,11 +128,16 @@ class Coordinator:
         """Locust's ``test_stop``: what there is to do when no user runs any more."""
         run, self._run = self._run, None
         if run is not None:
+            self._concluding = run
             run.finish()
             run.conclude()
+            self._concluding = None
+        else:
+            self._hurry()
 
     def close(self) -> None:
-        """Locust's ``quit``."""
+        """Locust's ``quit``, the last thing before it exits."""
+        self._hurry()
         if self._emulator is not None:
             self._emulator.stop()
 
@@ -149,6 +155,11 @@ class Coordinator:
     def end(self) -> None:
         """The schedule is over."""
         self._leave()
+
+    def _hurry(self) -> None:
+        """Ctrl-C while another greenlet closes the run: it is to cut it short, and Locust must not exit before."""
+        if self._concluding is not None:
+            self._concluding.hurry()
 
     def _open_session(self) -> tuple[LoadPlan, RunSession]:
         settings, options = self._settings, self.options
@@ -225,6 +236,8 @@ class _Run:
         self._early: list[dict[str, Any]] = []
         self._released = self._finished = False
         self._closed = Event()
+        self._concluded = Event()
+        self._hurry = False
         self._greenlets = [gevent.spawn(self._watch_for_ever)]
         self._end_ns: int | None = None
         self._t0_ns: int | None = None
@@ -295,9 +308,19 @@ class _Run:
 
     def conclude(self) -> None:
         """Of a run started by hand: settle, read the replicas, say how to verify."""
-        session, plan = self._session, self._plan
-        if session is None:
-            return
+        try:
+            if self._session is not None:
+                self._close(self._session)
+        finally:
+            self._concluded.set()
+
+    def hurry(self) -> None:
+        """Cut the settling short, and wait until the record is closed."""
+        self._hurry = True
+        self._concluded.wait()
+
+    def _close(self, session: RunSession) -> None:
+        plan = self._plan
         end_ns = self._end_ns or time.monotonic_ns()
         start_ns = self._t0_ns
         phases = [PhaseWindow(name="load", start_ns=start_ns, end_ns=end_ns)] if start_ns is not None else []
@@ -307,10 +330,13 @@ class _Run:
             for number in sorted(self._lost):
                 session.warn(f"worker {number} was lost; its record may be incomplete")
             try:
-                session.settle(plan.endpoints, self._coordinator.control_url())
-                session.finish(ended, self.aborted)
+                session.settle(plan.endpoints, self._coordinator.control_url(), stop=lambda: self._hurry)
             except KeyboardInterrupt:
+                self._hurry = True
+            if self._hurry:
                 session.finish("interrupted", "Ctrl-C while the run was settling")
+            else:
+                session.finish(ended, self.aborted)
         except (UserError, OSError) as error:
             logger.error("%s", error)
             with contextlib.suppress(UserError, OSError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import sys
 import time
 from typing import Any, Final
@@ -46,6 +47,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
 
     if not any(issubclass(user_class, GlobalTableUser) for user_class in environment.user_classes):
         return
+    _interrupt_where_it_is_safe()
     _follow_parent(runner)
     if isinstance(runner, WorkerRunner):
         _install_worker(environment, runner)
@@ -125,6 +127,20 @@ def _install_worker(environment: Any, runner: Any) -> None:
     environment.events.test_stopping.add_listener(finish)
     # Before Locust's own listener (the last one added is called first) tells the master that this worker has quit.
     environment.events.quitting.add_listener(finish)
+
+
+def _interrupt_where_it_is_safe() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt in the main greenlet, where that waits.
+
+    Python would raise it in whichever greenlet runs just then, between any two instructions: a user that has an
+    operation id and not yet written its row would die with the id, and the end mark would say that every id has a row.
+    """
+    hub = gevent.get_hub()
+
+    def interrupt() -> None:
+        hub.parent.throw(KeyboardInterrupt())
+
+    gevent.signal_handler(signal.SIGINT, hub.loop.run_callback, interrupt)
 
 
 def _follow_parent(runner: Any) -> None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
@@ -216,42 +217,62 @@ def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, arguments: list[st
     assert "Traceback" not in said(tmp_path)
 
 
-def test_a_killed_worker_is_noticed_and_the_run_goes_on(tmp_path: Path) -> None:
-    directory = RunDirectory(tmp_path / "run")
-    directory.history.mkdir(parents=True)
-    port = str(free_port())
-    with start_emulator(REGIONS) as emulator:
-        create_global_table(emulator.endpoints, "lastwriter", "MRSC")
+class Supervised:
+    """Master and workers with a plan, as ``lastwriter run`` starts them, on an emulator of their own."""
+
+    def __init__(self, folder: Path, loads: list[Load], phases: list[PlannedPhase]) -> None:
+        self.folder = folder
+        self.directory = RunDirectory(folder / "run")
+        self.directory.history.mkdir(parents=True)
+        self._port = str(free_port())
+        self._loads, self._phases = loads, phases
+
+    def __enter__(self) -> Supervised:
+        self._emulator = start_emulator(REGIONS)
+        create_global_table(self._emulator.endpoints, "lastwriter", "MRSC")
         plan = LoadPlan(
-            run="run",
-            run_directory=str(directory.path),
-            seed=1,
-            mode="MRSC",
-            table="lastwriter",
-            endpoints=emulator.endpoints,
-            loads=[
-                Load(workload="counters", rate="60/s", keys=Keys(count=3), retry="jittered"),
-                Load(workload="counters", users=2, intents=3, mix={"increment": "100%"}, keys=Keys(prefix="few")),
-            ],
-            phases=[PlannedPhase(name=name, duration="2s") for name in ("first", "second", "third")],
-        )
-        (tmp_path / "plan.json").write_text(plan.model_dump_json())
-        supervised = ["--headless", "--plan", str(tmp_path / "plan.json")]
-        for name in ("one", "other"):
-            (tmp_path / name).mkdir()
-        worker = locust(tmp_path, *supervised, "--worker", "--master-port", port)
-        master = locust(tmp_path, *supervised, "--master", "--expect-workers", "2", "--master-bind-port", port)
-        with (
-            started(tmp_path, master) as process,
-            started(tmp_path / "one", worker) as one,
-            started(tmp_path / "other", worker) as other,
-        ):
-            until(lambda: seconds(directory), "a second of load", process, tmp_path)
-            one.kill()
-            assert process.wait(TIMEOUT_S) == 0, said(tmp_path)
-            assert other.wait(TIMEOUT_S) == 0
+            run="run", run_directory=str(self.directory.path), seed=1, mode="MRSC", table="lastwriter",
+            endpoints=self._emulator.endpoints, loads=self._loads, phases=self._phases,
+        )  # fmt: skip
+        (self.folder / "plan.json").write_text(plan.model_dump_json())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._emulator.stop()
+
+    def start(self, name: str, *arguments: str, before: str = "") -> Any:
+        """One of the processes; ``before`` is Python that it runs first."""
+        folder = self.folder / name
+        folder.mkdir()
+        role = {"master": ["--master", "--master-bind-port", self._port]}
+        arguments = (*role.get(name, ["--worker", "--master-port", self._port]), *arguments)
+        command = locust(folder, "--headless", "--plan", str(self.folder / "plan.json"), *arguments)
+        if before:
+            command = [sys.executable, "-c", f"{before}; import os; os.execv({command[0]!r}, {command!r})"]
+        return started(folder, command)
+
+
+def test_a_killed_worker_is_noticed_and_the_run_goes_on(tmp_path: Path) -> None:
+    loads = [
+        Load(workload="counters", rate="60/s", keys=Keys(count=3), retry="jittered"),
+        Load(workload="counters", users=2, intents=3, mix={"increment": "100%"}, keys=Keys(prefix="few")),
+    ]
+    phases = [PlannedPhase(name=name, duration="2s") for name in ("first", "second", "third")]
+    run = Supervised(tmp_path, loads, phases)
+    directory, log = run.directory, tmp_path / "master"
+    with (
+        run,
+        run.start("master", "--expect-workers", "2") as master,
+        run.start("one") as one,
+        run.start("other") as other,
+    ):
+        until(lambda: seconds(directory), "a second of load", master, log)
+        one.kill()
+        assert master.wait(TIMEOUT_S) == 0, said(log)
+        assert other.wait(TIMEOUT_S) == 0
     events = [line for line in live(directory) if "event" in line]
     assert [event["event"] for event in events] == ["start", "worker-lost", "end"]
+    assert all(worker["regions"] == REGIONS for worker in events[0]["worker_info"])
     (victim,) = (worker["worker"] for worker in events[0]["worker_info"] if worker["pid"] == one.pid)
     assert events[1]["worker"] == victim
     t0_ns = events[0]["t0_ns"]
@@ -260,8 +281,25 @@ def test_a_killed_worker_is_noticed_and_the_run_goes_on(tmp_path: Path) -> None:
     history = read_history(directory)
     assert {lost.worker for lost in history.lost} == {victim}
     assert (history.start_ns >= t0_ns).all(), "nobody began before t0"
-    assert (history.start_ns < t0_ns + 6_000_000_000).all()
+    due = history.scheduled_ns[history.attempt == 1]
+    assert (due < t0_ns + 6_000_000_000).all(), "and nothing was due after the end; attempts may follow"
     few = [number for number, key in enumerate(history.keys) if key.startswith("few-")]
-    survivors = history.worker != victim
-    mine = survivors & (history.attempt == 1) & [key in few for key in history.key]
+    mine = (history.worker != victim) & (history.attempt == 1) & np.isin(history.key, few)
     assert int(mine.sum()) == 3, "each process of that load stops after three intents"
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_there_is(tmp_path: Path) -> None:
+    loads = [Load(workload="counters", rate="200/s", keys=Keys(count=50), retry="jittered")]
+    run = Supervised(tmp_path, loads, [PlannedPhase(name="long", duration="60s")])
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))"
+    with run, run.start("master") as master, run.start("worker", before=limit) as worker:
+        assert master.wait(TIMEOUT_S) == 4, said(tmp_path / "master")
+        worker.wait(TIMEOUT_S)
+    (line,) = (line for line in said(tmp_path / "master").splitlines() if "ERROR" in line)
+    assert "worker 0 cannot record any more" in line
+    end = live(run.directory)[-1]
+    assert end["event"] == "end"
+    assert "worker-0.arrow" in end["aborted"]
+    history = read_history(run.directory)
+    assert len(history) > 20
+    assert history.lost, "what could not be written is allowed for"
