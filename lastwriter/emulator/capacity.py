@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lastwriter.emulator.schema import IndexSchema
@@ -16,3 +17,22 @@ def consumed(table: str, units: float, detail: str, index: IndexSchema | None = 
             kind = "GlobalSecondaryIndexes" if index.is_global else "LocalSecondaryIndexes"
             body[kind] = {index.name: {"CapacityUnits": units}}
     return body
+
+
+def added_up(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """ConsumedCapacity of several requests: one entry a table, in order of appearance."""
+    tables: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        name = part["TableName"]
+        tables[name] = _sum(tables[name], part) if name in tables else part
+    return list(tables.values())
+
+
+def _sum(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    total = dict(first)
+    for name, value in second.items():
+        if type(value) is dict:
+            total[name] = _sum(first[name], value) if name in first else value
+        elif type(value) is not str:
+            total[name] = first.get(name, 0) + value
+    return total

@@ -24,8 +24,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from lastwriter.emulator.batches import BatchGet, BatchWrite
 from lastwriter.emulator.environment import Environment, Handle, Reply
-from lastwriter.emulator.errors import ApiError
+from lastwriter.emulator.errors import ApiError, table_not_found
+from lastwriter.emulator.gathering import Gathering
 from lastwriter.emulator.members import Serving
 from lastwriter.emulator.network import Network, RoundTrip
 from lastwriter.emulator.operations import (
@@ -74,6 +76,8 @@ class Core:
             "GetItem": self._get,
             "Scan": self._on_read("Scan", compile_scan),
             "Query": self._on_read("Query", compile_query),
+            "BatchGetItem": self._batch_get,
+            "BatchWriteItem": self._batch_write,
             **{name: self._on_table(call) for name, call in self.control.operations.items()},
         }
 
@@ -138,6 +142,23 @@ class Core:
 
         return run
 
+    def _batch_get(self, region: str, request: dict[str, Any], handle: Handle) -> None:
+        batch = BatchGet(request, partial(self._schema, region))
+        gathering = Gathering(self.environment, handle, len(batch.tables), batch.finish)
+        for part, gets in zip(gathering.parts, batch.tables, strict=True):
+            table = self._serving[region][gets.table]
+            table.engine.read(table.store, partial(gets.look, table.store), gets.consistent, part)
+
+    def _batch_write(self, region: str, request: dict[str, Any], handle: Handle) -> None:
+        batch = BatchWrite(request, partial(self._schema, region))
+        gathering = Gathering(self.environment, handle, len(batch.writes), batch.finish)
+        for part, one in zip(gathering.parts, batch.writes, strict=True):
+            table = self._serving[region][one.table]
+            try:
+                table.engine.write(table.store, one.write, part)
+            except ApiError as error:
+                self.environment.refuse(part, error)
+
     def _on_table(self, call: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Run:
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
             self.environment.answer(handle, call(region, request))
@@ -148,5 +169,11 @@ class Core:
         table = self._serving[region].get(table_name(request))
         if table is None:
             check_request(operation, request)
-            raise ApiError("ResourceNotFoundException", "Requested resource not found")
+            raise table_not_found()
         return table
+
+    def _schema(self, region: str, name: str) -> TableSchema:
+        table = self._serving[region].get(name)
+        if table is None:
+            raise table_not_found()
+        return table.schema

@@ -6,12 +6,13 @@ import random
 from typing import Any
 
 from lastwriter.emulator.errors import ApiError
+from lastwriter.emulator.gathering import Part
 from lastwriter.emulator.network import Network
 from lastwriter.emulator.scheduler import Scheduler
 from lastwriter.emulator.settings import Settings
 
 Handle = Any
-"""Whatever the caller gave with a request; it comes back with the reply."""
+"""Whatever the caller gave with a request; it comes back with the reply. A Part takes it itself."""
 
 Reply = tuple[Handle, int, dict[str, Any]]
 """An effect: answer the request ``handle`` with this HTTP status and body."""
@@ -37,7 +38,9 @@ class Environment:
 
     def answer(self, handle: Handle, body: dict[str, Any], status: int = 200) -> None:
         """Answer ``handle`` after the way back to the client."""
-        if self.client_latency_ns:
+        if handle.__class__ is Part:
+            handle.take(body)
+        elif self.client_latency_ns:
             scheduler = self.scheduler
             scheduler.at(scheduler.now_ns + self.client_latency_ns, self.replies.append, (handle, status, body))
         else:
@@ -45,7 +48,10 @@ class Environment:
 
     def refuse(self, handle: Handle, error: ApiError) -> None:
         """Answer ``handle`` with an error."""
-        self.answer(handle, error.body(), error.status)
+        if handle.__class__ is Part:
+            handle.take(error)
+        else:
+            self.answer(handle, error.body(), error.status)
 
     def take_replies(self) -> list[Reply]:
         """The replies since the last call."""

@@ -77,7 +77,7 @@ def condition_failed(item: dict[str, Any] | None = None) -> ApiError:
     return ApiError(CONDITION_FAILED, "The conditional request failed", fields={"Item": item} if item else None)
 
 
-def table_not_found(table: str) -> ApiError:
+def table_not_found() -> ApiError:
     """ResourceNotFoundException of the data plane (it does not name the table)."""
     return ApiError("ResourceNotFoundException", "Requested resource not found")
 

@@ -27,10 +27,10 @@ def read_key(attributes: Any, schema: TableSchema) -> tuple[Key, Item]:
                 return text, attributes
     canonical = {name: canonical_value(value) for name, value in attributes.items()}
     if canonical.keys() != set(schema.key_names):
-        raise _no_match()
+        raise no_match()
     for key in schema.keys:
         if key.type not in canonical[key.name]:
-            raise _no_match()
+            raise no_match()
     check_key_sizes(canonical, schema)
     return key_of(canonical, schema), canonical
 
@@ -104,5 +104,6 @@ def refuse_empty(key: KeyAttribute, value: Value) -> None:
         )
 
 
-def _no_match() -> ApiError:
+def no_match() -> ApiError:
+    """A key that lacks an attribute, or has one too many or of another type."""
     return validation("The provided key element does not match the schema")

@@ -80,6 +80,18 @@ def check_parameters(operation: str, request: Request) -> None:
         raise detected(failures)
 
 
+def check_metrics_and_capacity(operation: str, request: Request) -> None:
+    """What batches and transactions may ask for about what they cost and touched."""
+    metrics = {} if operation in ("BatchGetItem", "TransactGetItems") else _METRICS
+    failures = [
+        failure
+        for name, check in {**_CAPACITY, **metrics}.items()
+        if request.get(name) is not None and (failure := check(name, request[name])) is not None
+    ]
+    if failures:
+        raise detected(failures)
+
+
 def check_combinations(operation: str, request: Request) -> None:
     """Expressions and what they replace exclude each other; names and values need an expression."""
     expressions = [name for name in EXPRESSIONS[operation] if request.get(name) is not None]
@@ -236,10 +248,11 @@ def _camel(name: str) -> str:
 
 _RETURN_VALUES: Final = _one_of("ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
 _CAPACITY: Final[dict[str, Check]] = {"ReturnConsumedCapacity": _one_of("INDEXES", "TOTAL", "NONE")}
+_METRICS: Final[dict[str, Check]] = {"ReturnItemCollectionMetrics": _one_of("SIZE", "NONE")}
 _NAMES: Final[dict[str, Check]] = {"ExpressionAttributeNames": _names}
 _WRITE: Final[dict[str, Check]] = {
     **_CAPACITY,
-    "ReturnItemCollectionMetrics": _one_of("SIZE", "NONE"),
+    **_METRICS,
     "ReturnValues": _RETURN_VALUES,
     "ReturnValuesOnConditionCheckFailure": _one_of("ALL_OLD", "NONE"),
     "ConditionExpression": _text,

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lastwriter.emulator.capacity import consumed
-from lastwriter.emulator.errors import ApiError, condition_failed, in_request, invalid_parameter, validation
+from lastwriter.emulator.errors import (
+    ApiError,
+    condition_failed,
+    in_request,
+    invalid_parameter,
+    serialization,
+    validation,
+)
 from lastwriter.emulator.expressions.compiling import check_scalar_keys, compile_condition_text, compile_update_text
 from lastwriter.emulator.expressions.conditions import Test
 from lastwriter.emulator.expressions.paths import Steps, projector, reader
@@ -20,6 +27,7 @@ from lastwriter.emulator.keys import Key, check_index_keys, check_item_key, read
 from lastwriter.emulator.parameters import (
     check_combinations,
     check_parameters,
+    detected,
     enveloped,
     expression_names,
     expression_values,
@@ -184,6 +192,16 @@ def compile_write(operation: str, request: dict[str, Any], schema: TableSchema) 
     return _compile_carefully(operation, request, schema, None)
 
 
+def compile_plain(operation: str, content: Any, schema: TableSchema, capacity: str | None) -> CompiledWrite:
+    """PutItem of an item, or DeleteItem of a key, without expressions: as batches have them."""
+    name = "Item" if operation == "PutItem" else "Key"
+    if content is None:
+        raise detected([f"Value null at '{name.lower()}' failed to satisfy constraint: Member must not be null"])
+    if type(content) is not dict:
+        raise serialization("Unexpected field type")
+    return _bind(operation, {name: content}, schema, _PLAIN[capacity], _NOTHING)
+
+
 def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Values]:
     """What can be said of a request without its table: ApiError, or its plan and values. Checks in DynamoDB's order."""
     try:
@@ -245,6 +263,25 @@ def _plan(operation: str, request: dict[str, Any], scope: Scope) -> WritePlan:
         select=projector(changed) if returned in ("UPDATED_OLD", "UPDATED_NEW") else None,
         creates=not clauses or "SET" in clauses or "ADD" in clauses,
     )
+
+
+_PLAIN: Final = {
+    capacity: WritePlan(
+        condition=None,
+        condition_paths=[],
+        update=None,
+        changed=[],
+        clauses=[],
+        action_bytes=_UPDATE_BYTES,
+        requirements=(),
+        returned="NONE",
+        item_on_failure=False,
+        capacity=capacity,
+        select=None,
+        creates=True,
+    )
+    for capacity in (None, "TOTAL", "INDEXES")
+}
 
 
 def _bind(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.emulator.running import clients, emulator
-from tests.emulator.virtual import indexed_request
+from tests.emulator.virtual import create_request, indexed_request
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +52,25 @@ def test_query_and_indexes_with_paginators(east: Any) -> None:
         for item in page["Items"]
     ]
     assert sorted(scanned) == list("0123456")
+
+
+def test_batches(east: Any) -> None:
+    east.create_table(**create_request("batches"))
+    puts = [{"PutRequest": {"Item": {"pk": {"S": f"k{number}"}, "v": {"N": "1"}}}} for number in range(25)]
+    written = east.batch_write_item(RequestItems={"batches": puts}, ReturnConsumedCapacity="TOTAL")
+    assert written["UnprocessedItems"] == {}
+    assert written["ConsumedCapacity"] == [{"TableName": "batches", "CapacityUnits": 25.0}]
+    read = east.batch_get_item(
+        RequestItems={
+            "batches": {
+                "Keys": [{"pk": {"S": "k3"}}, {"pk": {"S": "none"}}],
+                "ProjectionExpression": "#v",
+                "ExpressionAttributeNames": {"#v": "v"},
+                "ConsistentRead": True,
+            }
+        }
+    )
+    assert read["Responses"] == {"batches": [{"v": {"N": "1"}}]}
+    assert read["UnprocessedKeys"] == {}
+    with pytest.raises(east.exceptions.ResourceNotFoundException):
+        east.batch_get_item(RequestItems={"nowhere": {"Keys": [{"pk": {"S": "k"}}]}})
