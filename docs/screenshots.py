@@ -1,6 +1,6 @@
 """Pictures of a real report for README and docs: ``.venv/bin/python docs/screenshots.py results/RUN``.
 
-Makes the report of a verified run anew and photographs it in headless Chromium: the answer (light and dark), time,
+Makes the report of a verified run anew and photographs it in headless Chromium: the answer, the faults, time (dark),
 ledgers, a finding, and the page on a phone. Run it after the report's looks have changed.
 """
 
@@ -70,7 +70,6 @@ def stalest(page: Page) -> None:
 
 PICTURES = {
     "report": (DESKTOP, False, "#answer", top),
-    "report-dark": (DESKTOP, True, "#answer", top),
     "report-faults": (DESKTOP, False, "#faults", at("faults")),
     "report-time": (DESKTOP, True, "#time", at("time")),
     "report-losses": (DESKTOP, False, "#losses", at("losses")),

@@ -29,10 +29,13 @@ lw.charts = (() => {
     return context.createPattern(tile, "repeat");
   }
 
+  /** From seconds to canvas pixels, kept inside the plot. */
+  const edges = (u) => (value) => Math.min(Math.max(u.valToPos(value, "x", true), u.bbox.left), u.bbox.left + u.bbox.width);
+
   function background(labels, marks) {
     return (u) => {
       const { ctx, bbox } = u;
-      const edge = (value) => Math.min(Math.max(u.valToPos(value, "x", true), bbox.left), bbox.left + bbox.width);
+      const edge = edges(u);
       ctx.save();
       for (const fault of faults) {
         const left = edge(fault.start);
@@ -62,13 +65,15 @@ lw.charts = (() => {
         const left = edge(second);
         ctx.fillRect(left, bbox.top + bbox.height - 4 * devicePixelRatio, Math.max(edge(second + 1) - left, 1), 4 * devicePixelRatio);
       }
-      if (labels) write(u, edge);
       ctx.restore();
     };
   }
 
-  function write(u, edge) {
+  function names(u) {
     const { ctx, bbox } = u;
+    const edge = edges(u);
+    ctx.save();
+    ctx.textAlign = "left";
     ctx.textBaseline = "bottom";
     ctx.font = font(11.5, 500);
     ctx.fillStyle = lw.colour("soft");
@@ -89,6 +94,7 @@ lw.charts = (() => {
         break;
       }
     }
+    ctx.restore();
   }
 
   // One chart
@@ -124,6 +130,7 @@ lw.charts = (() => {
       bands: spec.bands ?? [],
       hooks: {
         drawClear: [background(spec.labels, spec.logarithmic)],
+        draw: spec.labels ? [names] : [],
         setCursor: [(u) => show(u.cursor.idx, spec)],
         setScale: [(u, key) => { if (key === "x") zoom(u.scales.x.min, u.scales.x.max); }],
       },
@@ -229,7 +236,7 @@ lw.charts = (() => {
         { name: "lost", fill: lw.colour("lost"), stroke: lw.colour("lost"), width: 0, paths: bars },
       ],
       data: () => [writes, lost],
-      range: rateRange(() => [writes]),
+      range: rateRange(() => [writes.map((rate) => rate * 1.12)]), // room for the names of the faults
       say: (i) => [lw.count(time.writes[i]), lw.count(time.lost[i])],
     } });
   }
