@@ -53,10 +53,12 @@ def test_the_wheel_does_outside_the_checkout_what_the_checkout_does(wheel: Path,
         assert f"lastwriter/{path.relative_to(ROOT)}" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "results/")) for name in names)
 
-    call(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
+    # Without a pip of its own and without compiling what is never imported: the same environment, a minute sooner.
+    call(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     binaries = tmp_path / "venv" / "bin"
     call(
-        binaries / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", wheel,
+        sys.executable, "-m", "pip", "--python", binaries / "python", "install", "--quiet", "--no-compile",
+        "--constraint", ROOT / "constraints.txt", wheel,
         cwd=tmp_path,
     )  # fmt: skip
 
