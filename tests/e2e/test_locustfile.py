@@ -202,6 +202,19 @@ def test_ctrl_c_in_the_middle_closes_the_record_and_takes_the_emulator_along(tmp
     assert 50 < sent <= offered
 
 
+def test_ctrl_c_while_settling_still_closes_the_run(tmp_path: Path) -> None:
+    command = locust(tmp_path, "--headless", "--emulator", "-u", "3", "-r", "3", "-t", "1s")
+    with started(tmp_path, command) as process:
+        until(lambda: live(runs(tmp_path)[0])[-1].get("event") == "end", "the end of the load", process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        process.wait(TIMEOUT_S)
+    (directory,) = runs(tmp_path)
+    assert info(directory).ended in ("interrupted", "finished")
+    assert read_history(directory).lost == ()
+    assert f"lastwriter verify {directory.path.relative_to(tmp_path)}" in said(tmp_path)
+    assert "Traceback" not in said(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

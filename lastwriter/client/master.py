@@ -1,0 +1,279 @@
+"""The Locust master's part of one run: t0 when all users are there, what the workers report, the end.
+
+At the end every worker is asked to finish, and says when its record is closed, before Locust stops anybody. Of a run
+that was started by hand the master then settles the replicas and reads them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from typing import Any, Final, Protocol
+
+import click
+import gevent
+import psutil  # type: ignore[import-untyped]  # comes with Locust
+from gevent.event import Event
+from locust.runners import MasterRunner
+
+from lastwriter.client.dispatch import Assignment
+from lastwriter.client.live import Live
+from lastwriter.client.plan import LoadPlan
+from lastwriter.client.schedule import length_ns
+from lastwriter.client.session import Ended, RunSession
+from lastwriter.client.slots import plan_slots
+from lastwriter.errors import UserError
+from verifier.rundir import PhaseWindow, RunDirectory, WorkerInfo
+
+HEAD_START_S: Final = 0.3
+"""Between setting t0 and t0 itself: the message has to be everywhere by then."""
+
+USERS_DEADLINE_S: Final = 20.0
+"""How long t0 waits for users that do not come."""
+
+HELLO_DEADLINE_S: Final = 5.0
+"""How long the load waits for a worker to say who it is."""
+
+FINISH_SLACK_S: Final = 3.0
+"""How long a worker may take to close its record, beyond the deadline of an attempt."""
+
+_TICK_S: Final = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """Who started the run: :class:`lastwriter.client.coordinator.Coordinator`."""
+
+    assigned: Assignment | None
+    run_time_s: float | None
+
+    def abort(self, reason: str) -> None:
+        """The run cannot go on."""
+        ...
+
+    def end(self) -> None:
+        """The schedule is over."""
+        ...
+
+    def control_url(self) -> str | None:
+        """The emulator's control port, if there is one."""
+        ...
+
+
+class MasterRun:
+    """One run under way, seen from the master."""
+
+    def __init__(
+        self, owner: Owner, runner: Any, plan: LoadPlan, session: RunSession | None, workers: list[str]
+    ) -> None:
+        """``session``: the run directory of a run started by hand; None: somebody else opens and closes it.
+
+        ``workers`` are Locust's ids, in order of the workers' numbers.
+        """
+        self._owner, self._runner, self._plan, self._session = owner, runner, plan, session
+        self._ids = {client_id: number for number, client_id in enumerate(workers)}
+        self._hello: dict[int, dict[str, Any]] = {}
+        self._done: dict[int, dict[str, Any]] = {}
+        self._lost: set[int] = set()
+        self._live: Live | None = None
+        self._early: list[dict[str, Any]] = []
+        self._released = self._finished = False
+        self._closed = Event()
+        self._concluded = Event()
+        self._hurry = False
+        self._greenlets = [gevent.spawn(self._watch_for_ever)]
+        self._end_ns: int | None = None
+        self._t0_ns: int | None = None
+        self.aborted: str | None = None
+
+    def release(self, t0_ns: int | None = None) -> None:
+        """Set t0 as soon as every user is there; with ``t0_ns`` users begin as they come, and it is set already."""
+        if not self._released:
+            self._released = True
+            self._greenlets.append(gevent.spawn(self._release, t0_ns))
+
+    def _begin(self, t0_ns: int) -> None:
+        self._t0_ns = t0_ns
+        directory = RunDirectory(self._plan.run_directory)
+        self._live = Live(directory, self._plan.phases, self._plan.endpoints, t0_ns)
+        self._live.start([{**worker.model_dump(), "pid": self._pid(worker.worker)} for worker in self._worker_infos()])
+        for delta in self._early:
+            self._live.add(delta)
+        length = length_ns(self._plan.phases)
+        if length is None and self._owner.run_time_s is not None:
+            length = int(self._owner.run_time_s * 1e9)
+        if length is not None:
+            self._greenlets.append(gevent.spawn(self._end_at, t0_ns + length))
+
+    def on_message(self, kind: str, sender: str, data: dict[str, Any]) -> None:
+        """A message from a worker of this run."""
+        if self._ids.get(sender) != data["worker"]:
+            return  # of a run before this one
+        if kind == "lastwriter-hello":
+            self._hello[data["worker"]] = data
+        elif kind == "lastwriter-delta":
+            if self._live is None:
+                self._early.append(data)
+            else:
+                self._live.add(data)
+        elif kind == "lastwriter-done":
+            self._done[data["worker"]] = data
+        elif kind == "lastwriter-failed":
+            self._owner.abort(data["reason"])
+
+    def finish(self) -> None:
+        """Ask every worker to close its record and wait until all have, or cannot."""
+        if self._finished:
+            self._closed.wait(timeout=60)
+            return
+        self._finished = True
+        try:
+            for number, client_id in self._open_workers():
+                logger.debug("asking worker %d to finish", number)
+                self._runner.send_message("lastwriter-finish", {"worker": number}, client_id)
+            slack_s = FINISH_SLACK_S + max((load.deadline for load in self._plan.loads), default=0.0)
+            deadline = time.monotonic() + slack_s
+            with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C: with what there is
+                while self._open_workers() and time.monotonic() < deadline:
+                    self._look_for_lost()
+                    gevent.sleep(0.02)
+            for number, _ in self._open_workers():
+                self._lose(number)
+            self._end_ns = time.monotonic_ns()
+            if self._live is not None:
+                self._live.write(self._end_ns, everything=True)
+                facts = {} if self.aborted is None else {"aborted": self.aborted}
+                self._live.event("end", end_ns=self._end_ns, **facts)
+        finally:
+            self._closed.set()
+            me = gevent.getcurrent()
+            gevent.killall([greenlet for greenlet in self._greenlets if greenlet is not me], block=False)
+
+    def conclude(self) -> None:
+        """Of a run started by hand: settle, read the replicas, say how to verify."""
+        try:
+            if self._session is not None:
+                self._close(self._session)
+        finally:
+            self._concluded.set()
+
+    def hurry(self) -> None:
+        """Cut the settling short, and wait until the record is closed."""
+        self._hurry = True
+        self._concluded.wait()
+
+    def _close(self, session: RunSession) -> None:
+        plan = self._plan
+        end_ns = self._end_ns or time.monotonic_ns()
+        start_ns = self._t0_ns
+        phases = [PhaseWindow(name="load", start_ns=start_ns, end_ns=end_ns)] if start_ns is not None else []
+        ended: Ended = "finished" if self.aborted is None else "aborted"
+        try:
+            session.loaded(start_ns, end_ns, phases, self._worker_infos())
+            for number in sorted(self._lost):
+                session.warn(f"worker {number} was lost; its record may be incomplete")
+            try:
+                session.settle(plan.endpoints, self._owner.control_url(), stop=lambda: self._hurry)
+            except KeyboardInterrupt:
+                self._hurry = True
+            if self._hurry:
+                session.finish("interrupted", "Ctrl-C while the run was settling")
+            else:
+                session.finish(ended, self.aborted)
+        except (UserError, OSError) as error:
+            logger.error("%s", error)
+            with contextlib.suppress(UserError, OSError):
+                session.finish("aborted", str(error))
+        click.echo(f"\nThis run can be judged now:\n  lastwriter verify {session.directory.path}\n")
+
+    def _worker_infos(self) -> list[WorkerInfo]:
+        slots = plan_slots(self._plan)
+        return [
+            WorkerInfo(
+                worker=number,
+                host=str(self._hello.get(number, {}).get("host", "unknown")),
+                regions=sorted(
+                    self._done.get(number, {}).get("regions")
+                    or {slot.region for slot in slots[number :: len(self._ids)]}
+                ),
+            )
+            for number in sorted(self._ids.values())
+        ]
+
+    def _pid(self, number: int) -> int | None:
+        pid: int | None = self._hello.get(number, {}).get("pid")
+        return pid
+
+    def _release(self, t0_ns: int | None) -> None:
+        hello_deadline = time.monotonic() + HELLO_DEADLINE_S
+        while len(self._hello) < len(self._ids) and time.monotonic() < hello_deadline:
+            gevent.sleep(0.01)
+        if t0_ns is not None:
+            self._begin(t0_ns)
+            return
+        planned = sum(sum(mine.values()) for mine in (self._owner.assigned or {}).values())
+        deadline = time.monotonic() + USERS_DEADLINE_S
+        while self._runner.user_count < planned and time.monotonic() < deadline:
+            gevent.sleep(0.02)
+        if self._runner.user_count < planned:
+            logger.warning(
+                "%d of %d users are there; the load begins without the rest", self._runner.user_count, planned
+            )
+        t0_ns = time.monotonic_ns() + int(HEAD_START_S * 1e9)
+        for number, client_id in self._open_workers():
+            self._runner.send_message("lastwriter-start", {"worker": number, "t0_ns": t0_ns}, client_id)
+        self._begin(t0_ns)
+
+    def _end_at(self, end_ns: int) -> None:
+        gevent.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
+        self._owner.end()
+
+    def _watch_for_ever(self) -> None:
+        while True:
+            gevent.sleep(_TICK_S)
+            if self._live is not None:
+                self._live.write(time.monotonic_ns())
+            self._look_for_lost()
+            if self._ids and len(self._lost) == len(self._ids):
+                self._owner.abort("every worker was lost")
+                return
+
+    def _open_workers(self) -> list[tuple[int, str]]:
+        """Workers that are there and have not closed their record."""
+        return [
+            (number, client_id)
+            for client_id, number in self._ids.items()
+            if number not in self._done and number not in self._lost
+        ]
+
+    def _look_for_lost(self) -> None:
+        for number, client_id in self._open_workers():
+            if self._is_gone(number, client_id):
+                self._lose(number)
+
+    def _lose(self, number: int) -> None:
+        self._lost.add(number)
+        logger.warning("worker %d is lost; the run goes on without its users", number)
+        if self._live is not None:
+            self._live.lost(number)
+            self._live.event("worker-lost", worker=number)
+
+    def _is_gone(self, number: int, client_id: str) -> bool:
+        """Its process has ended, or Locust has not heard of it for some seconds."""
+        if not isinstance(self._runner, MasterRunner):
+            return False
+        hello = self._hello.get(number)
+        if hello is not None and hello["host"] == socket.gethostname():
+            return not _lives(hello["pid"])
+        node = self._runner.clients.get(client_id)
+        return node is None or node.state == "missing"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
