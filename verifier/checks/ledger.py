@@ -1,9 +1,6 @@
-"""The two loss ledgers: what the store did with its attempts, and what became of what the users wanted.
+"""The ledger of intents: what became of what the users wanted.
 
-*Store*, per counter (a key that only increments change): the final value must lie between ``initial + acknowledged``
-and ``initial + acknowledged + unknown``; below, increments are missing, above, somebody's were applied twice.
-
-*Intent*, over every marked key: an acknowledged write is *kept* if it is in the final lineage of its item
+Over every marked key an acknowledged write is *kept* if it is in the final lineage of its item
 (:mod:`verifier.checks.lineage`), *lost* if it is certainly not, and *unattributed* where the lineage does not show it.
 ``acknowledged = kept + lost + unattributed``, to the unit. An intent may take several attempts: it is kept if any of
 them is, and applied twice if more than one is.
@@ -21,10 +18,11 @@ from typing import Final
 import numpy as np
 
 from verifier.checks.lineage import Lineage, Place, lineage_of
-from verifier.checks.marks import NOT_FOUND, of_kind, updates
-from verifier.checks.types import AllFindings, Context, Replica, Result, Violation, judgement
-from verifier.history.columns import NULL, Bool, History, Int8, Int64
-from verifier.history.schema import Kind, Outcome
+from verifier.checks.marks import NOT_FOUND, updates
+from verifier.checks.store import books_of
+from verifier.checks.types import AllFindings, Context, Result, Violation, judgement
+from verifier.history.columns import Bool, History, Int8, Int64
+from verifier.history.schema import Outcome
 from verifier.verdict import IntentLedger, KindLedger, Ledger, StoreLedger
 
 NOBODY: Final = "nobody"
@@ -82,8 +80,6 @@ class Balance:
     fates: Fates
     lost: Lost
     store: StoreLedger | None
-    store_breaches: tuple[tuple[int, int, int], ...]
-    """(key, missing, surplus) of every counter outside its interval."""
     intent: IntentLedger | None
     judged: bool
     """The intent ledger says something: there are marked writes and a final state."""
@@ -143,21 +139,6 @@ def check_lost(history: History, context: Context) -> Result:
     )
 
 
-def check_store(history: History, context: Context) -> Result:
-    """No counter ends outside what its increments allow."""
-    balance = balance_of(history, context)
-    counters = _counters(history, context)
-    effective = updates(history) & (history.outcome != Outcome.FAIL)
-    exercised = int((effective & counters[history.key]).sum()) if balance.store is not None else 0
-    worst = sorted(balance.store_breaches, key=lambda breach: -breach[1] - breach[2])
-    violations = [
-        Violation(key=key, rows=(), at_ns=_end_of(history, context), facts={"missing": missing, "surplus": surplus})
-        for key, missing, surplus in worst
-    ]
-    note = None if balance.exact else "a worker's last rows are missing: what they could explain is not counted"
-    return Result(judgement(len(violations), exercised), exercised, tuple(violations), note=note)
-
-
 def check_twice(history: History, context: Context) -> Result:
     """No intent is applied more than once."""
     balance = balance_of(history, context)
@@ -186,7 +167,6 @@ def _balance(history: History, context: Context) -> Balance:
     lineage = lineage_of(history, context)
     fates = _fates(history, lineage)
     lost = _lost(history, lineage, fates)
-    store, breaches = _store(history, context)
     reason = None
     if not len(fates.row):
         reason = "no marked write in the run"
@@ -196,8 +176,7 @@ def _balance(history: History, context: Context) -> Balance:
     return Balance(
         fates=fates,
         lost=lost,
-        store=store,
-        store_breaches=breaches,
+        store=books_of(history, context).ledger,
         intent=_intent_ledger(history, fates, lost) if len(fates.row) else None,
         judged=reason is None,
         reason=reason,
@@ -233,7 +212,6 @@ def _failed(reason: str, keys: int) -> Balance:
         fates=Fates(nothing, np.zeros(0, np.int8), none, none),
         lost=Lost(nothing, nothing, none),
         store=None,
-        store_breaches=(),
         intent=None,
         judged=False,
         reason=reason,
@@ -364,70 +342,6 @@ def _open_lost(history: History, lineage: Lineage, fates: Fates) -> tuple[int, i
     return least, most
 
 
-# The store ledger.
-
-
-def _counters(history: History, context: Context) -> Bool:
-    """Keys that only increments change, and whose final value was read (k)."""
-    changed, other = np.zeros(len(history.keys), np.bool_), np.zeros(len(history.keys), np.bool_)
-    adds = of_kind(history, Kind.ADD) & (history.value != NULL)
-    changed[history.key[adds]] = True
-    other[history.key[updates(history) & ~adds]] = True
-    return changed & ~other if context.final else np.zeros(len(history.keys), np.bool_)
-
-
-def _store(history: History, context: Context) -> tuple[StoreLedger | None, tuple[tuple[int, int, int], ...]]:
-    counters = np.flatnonzero(_counters(history, context))
-    if not len(counters):
-        return None, ()
-    keys = len(history.keys)
-    rows = np.flatnonzero(of_kind(history, Kind.ADD) & (history.value != NULL))
-    key, delta, outcome = history.key[rows], history.value[rows], history.outcome[rows]
-
-    def total(chosen: Bool) -> Int64:
-        sums = np.zeros(keys, np.int64)
-        np.add.at(sums, key[chosen], delta[chosen])
-        return sums[counters]
-
-    acknowledged, unknown = total(outcome == Outcome.OK), total(outcome == Outcome.UNKNOWN)
-    up = total((outcome == Outcome.UNKNOWN) & (delta > 0))
-    initial = _values(context.initial.values(), keys)[counters]
-    finals = np.stack([_values([replica], keys)[counters] for replica in context.final.values()])
-    least, most = initial + acknowledged + (unknown - up), initial + acknowledged + up
-    # Replicas that differ: each is judged by itself, and what none of them explains is a breach.
-    missing = np.maximum(0, least - finals.max(axis=0))
-    surplus = np.maximum(0, finals.min(axis=0) - most)
-    if history.lost:
-        # Any key may have had unrecorded increments. They explain every surplus, and a shortfall only if any are
-        # negative, which they are not where all recorded ones are positive.
-        surplus[:] = 0
-        if len(delta) and int(delta.min()) < 0:
-            missing[:] = 0
-    broken = np.flatnonzero((missing > 0) | (surplus > 0))
-    breaches = tuple((int(counters[at]), int(missing[at]), int(surplus[at])) for at in broken.tolist())
-    return (
-        StoreLedger(
-            keys=len(counters),
-            initial=int(initial.sum()),
-            acknowledged=int(acknowledged.sum()),
-            unknown=int(unknown.sum()),
-            final=int(finals[0].sum()),
-            missing=int(missing.sum()),
-            surplus=int(surplus.sum()),
-        ),
-        breaches,
-    )
-
-
-def _values(replicas: object, keys: int) -> Int64:
-    values = np.zeros(keys, np.int64)
-    for replica in replicas:  # type: ignore[attr-defined]
-        assert isinstance(replica, Replica)
-        values[replica.key] = np.where(replica.value == NULL, 0, replica.value)
-        break
-    return values
-
-
 # Findings.
 
 
@@ -444,8 +358,3 @@ def _all_lost(history: History, lost: Lost) -> AllFindings:
     real = rows != NOT_FOUND
     offsets = np.concatenate(([0], np.cumsum(real.reshape(-1, 2).sum(axis=1))))
     return AllFindings(history.key[lost.row].astype(np.int64), history.end_ns[lost.row], offsets, rows[real])
-
-
-def _end_of(history: History, context: Context) -> int:
-    ends = [int(replica.end_ns.max()) for replica in context.final.values() if len(replica.end_ns)]
-    return max(ends, default=int(history.end_ns.max()))

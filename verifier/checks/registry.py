@@ -10,11 +10,12 @@ from verifier.checks import explain, explain_order
 from verifier.checks.convergence import check_convergence
 from verifier.checks.counter_value import check_counter_value
 from verifier.checks.explain import Explainer
-from verifier.checks.ledger import check_lost, check_store, check_twice
+from verifier.checks.ledger import check_lost, check_twice
 from verifier.checks.refusals import check_forks, check_refused
 from verifier.checks.region_order import check_region_order
 from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
+from verifier.checks.store import check_store
 from verifier.checks.types import Check
 from verifier.rundir import Mode
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,9 @@ COLUMNS = pa.schema(
 """``operations`` are the ids of the witness and ``regions`` those that they were sent to, in the same order; ``at_ns``
 is from t0. ``sentence`` is null where only verdict.json's worst findings were put into words."""
 
+_FEW_VALUES: Final = ["check", "key", "regions.list.element", "fault"]
+_NEARLY_SORTED: Final = ["operations.list.element", "at_ns", "gamma_ns", "stale_versions"]
+
 
 def findings_file(
     history: History,
@@ -45,7 +49,15 @@ def findings_file(
     ]
     table = pa.concat_tables(tables) if tables else COLUMNS.empty_table()
     sink = pa.BufferOutputStream()
-    pq.write_table(table.unify_dictionaries(), sink, compression="zstd", compression_level=1)
+    pq.write_table(
+        table.unify_dictionaries(),
+        sink,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_FEW_VALUES,
+        column_encoding=dict.fromkeys(_NEARLY_SORTED, "DELTA_BINARY_PACKED"),
+        write_statistics=["at_ns"],
+    )
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tests.verifier.builders import REGIONS, Item, Op, add, build, read, write
 from tests.verifier.stores import Run, simulate
-from verifier.checks.ledger import Balance, Fate, balance_of, check_lost, check_store, check_twice
+from verifier.checks.ledger import Balance, Fate, balance_of, check_lost, check_twice
+from verifier.checks.store import check_store
 from verifier.history.columns import LostRange
 from verifier.history.schema import ABSENT
 from verifier.rundir import Mode

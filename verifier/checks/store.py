@@ -1,0 +1,116 @@
+"""The ledger of the store: what it did with the attempts that it answered, counter by counter.
+
+A counter is a key that only increments change. Its final value must lie between ``initial + acknowledged`` and
+``initial + acknowledged + unknown``; below, increments are missing, above, somebody's were applied twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from verifier.checks.marks import of_kind, updates
+from verifier.checks.types import Context, Replica, Result, Violation, judgement
+from verifier.history.columns import NULL, Bool, History, Int64
+from verifier.history.schema import Kind, Outcome
+from verifier.verdict import StoreLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The store ledger and what is wrong with it."""
+
+    ledger: StoreLedger | None
+    """Null: no counter whose final value was read."""
+    breaches: tuple[tuple[int, int, int], ...]
+    """(key, missing, surplus) of every counter outside its interval."""
+
+
+def books_of(history: History, context: Context) -> Books:
+    """The run's :class:`Books`, worked out once."""
+    made = context.shared.get("books")
+    if not isinstance(made, Books):
+        made = context.shared["books"] = Books(*_store(history, context))
+    return made
+
+
+def check_store(history: History, context: Context) -> Result:
+    """No counter ends outside what its increments allow."""
+    books = books_of(history, context)
+    counters = _counters(history, context)
+    effective = updates(history) & (history.outcome != Outcome.FAIL)
+    exercised = int((effective & counters[history.key]).sum()) if books.ledger is not None else 0
+    worst = sorted(books.breaches, key=lambda breach: -breach[1] - breach[2])
+    violations = [
+        Violation(key=key, rows=(), at_ns=_end_of(history, context), facts={"missing": missing, "surplus": surplus})
+        for key, missing, surplus in worst
+    ]
+    note = None if not history.lost else "a worker's last rows are missing: what they could explain is not counted"
+    return Result(judgement(len(violations), exercised), exercised, tuple(violations), note=note)
+
+
+def _counters(history: History, context: Context) -> Bool:
+    """Keys that only increments change, and whose final value was read (k)."""
+    changed, other = np.zeros(len(history.keys), np.bool_), np.zeros(len(history.keys), np.bool_)
+    adds = of_kind(history, Kind.ADD) & (history.value != NULL)
+    changed[history.key[adds]] = True
+    other[history.key[updates(history) & ~adds]] = True
+    return changed & ~other if context.final else np.zeros(len(history.keys), np.bool_)
+
+
+def _store(history: History, context: Context) -> tuple[StoreLedger | None, tuple[tuple[int, int, int], ...]]:
+    counters = np.flatnonzero(_counters(history, context))
+    if not len(counters):
+        return None, ()
+    keys = len(history.keys)
+    rows = np.flatnonzero(of_kind(history, Kind.ADD) & (history.value != NULL))
+    key, delta, outcome = history.key[rows], history.value[rows], history.outcome[rows]
+
+    def total(chosen: Bool) -> Int64:
+        sums = np.zeros(keys, np.int64)
+        np.add.at(sums, key[chosen], delta[chosen])
+        return sums[counters]
+
+    acknowledged, unknown = total(outcome == Outcome.OK), total(outcome == Outcome.UNKNOWN)
+    up = total((outcome == Outcome.UNKNOWN) & (delta > 0))
+    initial = _values(context.initial.values(), keys)[counters]
+    finals = np.stack([_values([replica], keys)[counters] for replica in context.final.values()])
+    least, most = initial + acknowledged + (unknown - up), initial + acknowledged + up
+    # Replicas that differ: each is judged by itself, and what none of them explains is a breach.
+    missing = np.maximum(0, least - finals.max(axis=0))
+    surplus = np.maximum(0, finals.min(axis=0) - most)
+    if history.lost:
+        # Any key may have had unrecorded increments. They explain every surplus, and a shortfall only if any are
+        # negative, which they are not where all recorded ones are positive.
+        surplus[:] = 0
+        if len(delta) and int(delta.min()) < 0:
+            missing[:] = 0
+    broken = np.flatnonzero((missing > 0) | (surplus > 0))
+    breaches = tuple((int(counters[at]), int(missing[at]), int(surplus[at])) for at in broken.tolist())
+    return (
+        StoreLedger(
+            keys=len(counters),
+            initial=int(initial.sum()),
+            acknowledged=int(acknowledged.sum()),
+            unknown=int(unknown.sum()),
+            final=int(finals[0].sum()),
+            missing=int(missing.sum()),
+            surplus=int(surplus.sum()),
+        ),
+        breaches,
+    )
+
+
+def _values(replicas: Iterable[Replica], keys: int) -> Int64:
+    values = np.zeros(keys, np.int64)
+    for replica in replicas:
+        values[replica.key] = np.where(replica.value == NULL, 0, replica.value)
+        break
+    return values
+
+
+def _end_of(history: History, context: Context) -> int:
+    ends = [int(replica.end_ns.max()) for replica in context.final.values() if len(replica.end_ns)]
+    return max(ends, default=int(history.end_ns.max()))
