@@ -27,6 +27,9 @@ from lastwriter.errors import UserError
 PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
 """Environment variable with the process id of whoever supervises the run; when it is gone, Locust quits."""
 
+_QUIT_S: Final = 15.0
+"""Most time that a process without supervisor takes to end in order."""
+
 logger = logging.getLogger(__name__)
 
 _installed = False
@@ -48,7 +51,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     if not any(issubclass(user_class, GlobalTableUser) for user_class in environment.user_classes):
         return
     _interrupt_where_it_is_safe()
-    _follow_parent(runner)
+    _follow_parent(environment, runner)
     if isinstance(runner, WorkerRunner):
         _install_worker(environment, runner)
         return
@@ -143,16 +146,18 @@ def _interrupt_where_it_is_safe() -> None:
     gevent.signal_handler(signal.SIGINT, hub.loop.run_callback, interrupt)
 
 
-def _follow_parent(runner: Any) -> None:
+def _follow_parent(environment: Any, runner: Any) -> None:
     parent = os.environ.get(PARENT_VARIABLE, "")
-    if not parent.isdigit() or os.getppid() != int(parent):
-        # Forked by Locust (--processes): its parent is the master, which follows its own.
+    if not parent.isdigit() or getattr(environment.parsed_options, "processes", None):
+        # With --processes Locust forks: the parent of a fork is the master, which follows its own.
         return
 
     def follow() -> None:
+        # It may be gone already: importing Locust takes a while.
         while os.getppid() == int(parent):
             time.sleep(0.5)
         logger.error("whoever supervised this run is gone; ending")
+        gevent.spawn_later(_QUIT_S, os._exit, 1)
         runner.quit()
 
     gevent.spawn(follow)
