@@ -8,6 +8,8 @@ Rules
    above 64 kB with 431. ``Expect: 100-continue`` is answered before the body comes.
 3. A peer that does not read its replies, or sends thousands of requests ahead, is not read from until it catches up.
 4. A connection may be cut at any time; exchanges of a connection that is gone swallow their replies.
+5. What a client sends again and again in one piece is read by :mod:`~lastwriter.emulator.heads` where that sees the
+   same as llhttp, which reads everything else.
 """
 
 from __future__ import annotations
@@ -24,10 +26,13 @@ from zlib import crc32
 import httptools
 import orjson
 
+from lastwriter.emulator.heads import Layout, learn
+
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_PIPELINED: Final = 1000
 _LINGER_S: Final = 1.0
+_LESSONS: Final = 16  # then a connection whose heads differ all the time is left to llhttp
 _REASONS: Final = {
     200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
     409: "Conflict", 413: "Payload Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
@@ -35,15 +40,17 @@ _REASONS: Final = {
 }  # fmt: skip
 _HEAD: Final = (
     "HTTP/1.1 %d %s\r\nServer: Server\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: %s\r\n"
-    "x-amzn-RequestId: %%b\r\nx-amz-crc32: %%d\r\nContent-Length: %%d\r\n\r\n%%b"
+    "x-amzn-RequestId: %s%%d\r\nx-amz-crc32: %%d\r\nContent-Length: %%d\r\n\r\n%%b"
 )
-_HEADS: Final = {
-    (status, keep): (_HEAD % (status, reason, "keep-alive" if keep else "close")).encode()
-    for status, reason in _REASONS.items()
-    for keep in (True, False)
-}
 _request_prefix: Final = secrets.token_hex(20).upper()
 _request_number: Final = itertools.count(10**11)
+_HEADS: Final = {
+    keep: {
+        status: (_HEAD % (status, reason, "keep-alive" if keep else "close", _request_prefix)).encode()
+        for status, reason in _REASONS.items()
+    }
+    for keep in (True, False)
+}
 
 
 class Service(Protocol):
@@ -74,23 +81,23 @@ class Exchange:
             return
         self._connection = None
         data = body if type(body) is bytes else orjson.dumps(body)
-        number = b"%b%d" % (_PREFIX, next(_request_number))
-        head = _HEADS.get((status, self.keep)) or _HEADS[500, self.keep]
-        self._payload = head % (number, crc32(data), len(data), data)
+        heads = _HEADS[self.keep]
+        head = heads.get(status) or heads[500]
+        self._payload = head % (next(_request_number), crc32(data), len(data), data)
         connection.ready(self)
-
-
-_PREFIX: Final = _request_prefix.encode()
 
 
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
+        "_between",
         "_blocked",
         "_body",
         "_expect",
         "_head_bytes",
+        "_layout",
+        "_lessons",
         "_parser",
         "_path",
         "_paused",
@@ -111,7 +118,10 @@ class Connection(asyncio.Protocol):
         self._blocked = False  # the peer does not read
         self._paused = False  # we do not read
         self._refused = False
+        self._layout: Layout | None = None  # of the heads that this client sends
+        self._lessons = _LESSONS
         self.on_message_begin()
+        self._between = True  # the parser has seen the end of a request, and nothing of another
 
     # -- transport
 
@@ -132,9 +142,22 @@ class Connection(asyncio.Protocol):
         """Bytes."""
         if self._refused:
             return
+        between = self._between
+        if between and self._layout is not None and not self._service.hanging:
+            plain = self._layout.read(data)
+            if plain is not None:
+                exchange = Exchange(self, True)
+                self.exchanges.append(exchange)
+                if len(self.exchanges) >= _MAX_PIPELINED:
+                    self._regulate()
+                self._service.request(exchange, b"POST", b"/", *plain)
+                return
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
+            if between and self._between and self._lessons:
+                self._lessons -= 1
+                self._layout = learn(data)
         except httptools.HttpParserUpgrade:
             self._refuse(400, "Upgrade is not supported")
         except httptools.HttpParserError:
@@ -156,6 +179,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._between = False
         self._target: bytes | None = None
         self._path = b""
         self._body: bytes | list[bytes] = b""
@@ -203,7 +227,9 @@ class Connection(asyncio.Protocol):
         if self._refused or self._service.hanging:
             self._refused = True  # a hanging Region answers nothing on this connection any more
             return
-        exchange = Exchange(self, self._parser.should_keep_alive())
+        keep = self._parser.should_keep_alive()
+        self._between = keep
+        exchange = Exchange(self, keep)
         self.exchanges.append(exchange)
         if len(self.exchanges) >= _MAX_PIPELINED:
             self._regulate()
