@@ -53,25 +53,29 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
     versions = np.concatenate([_or(one.stale_versions, NULL, one) for one in found])
     replica = np.concatenate([_or(one.replica, -1, one) for one in found])
     rule = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    roles = np.concatenate([_columns(one.witness, width) for one in found])
-    witness = roles.copy()
+    # The worst first: what no clock explains, then what would need the greatest error; ties by time.
+    order = np.lexsort((at, -gamma))
+    roles = np.concatenate([_columns(one.witness, width) for one in found], axis=1)
+    witness = roles[:, order]
+    present = witness >= 0
     for right in range(width):
         for left in range(right):
-            witness[roles[:, right] == roles[:, left], left] = -1
-
-    # The worst first: what no clock explains, then what would need the greatest error; ties by time and key.
-    order = np.lexsort((key, at, -np.where(stale == NULL, 0, stale), -gamma))
+            present[left] &= witness[right] != witness[left]
     stale_ms: Float64 = np.where(stale == NULL, np.nan, stale / 1e6)
     worst = []
-    for i in order[_some_of_each(rule[order], WORST)].tolist():
+    for place in _some_of_each(rule[order], WORST).tolist():
+        i = int(order[place])
         one = found[rule[i]]
-        facts: dict[str, object] = {"rule": one.rule, "rows": dict(zip(one.witness, roles[i].tolist(), strict=False))}
+        facts: dict[str, object] = {
+            "rule": one.rule,
+            "rows": dict(zip(one.witness, roles[:, i].tolist(), strict=False)),
+        }
         if replica[i] >= 0:
             facts["final"] = regions[replica[i]]
         worst.append(
             Violation(
                 key=int(key[i]),
-                rows=tuple(row for row in witness[i].tolist() if row >= 0),
+                rows=tuple(witness[present[:, place], place].tolist()),
                 at_ns=int(at[i]),
                 gamma_ns=None if gamma[i] == ENDLESS else int(gamma[i]),
                 stale_ms=None if stale[i] == NULL else float(stale_ms[i]),
@@ -79,13 +83,12 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
                 facts=facts,
             )
         )
-    witness, gamma = witness[order], gamma[order]
-    present = witness >= 0
+    gamma = gamma[order]
     everything = AllFindings(
         key=key[order],
         at_ns=at[order],
-        offsets=np.concatenate(([0], np.cumsum(present.sum(axis=1)))).astype(np.int64),
-        rows=witness[present],
+        offsets=np.concatenate(([0], np.cumsum(present.sum(axis=0)))).astype(np.int64),
+        rows=witness.T[present.T],
         gamma_ns=np.where(gamma == ENDLESS, NULL, gamma),
         stale_ms=stale_ms[order],
         stale_versions=versions[order],
@@ -153,5 +156,5 @@ def _or(values: Int64 | None, default: int, found: Found) -> Int64:
 
 
 def _columns(witness: Mapping[str, Int64], width: int) -> Int64:
-    columns = np.stack(list(witness.values()), axis=1).astype(np.int64)
-    return np.pad(columns, ((0, 0), (0, width - columns.shape[1])), constant_values=-1)
+    columns = np.stack(list(witness.values())).astype(np.int64)
+    return np.pad(columns, ((0, width - len(columns)), (0, 0)), constant_values=-1)
