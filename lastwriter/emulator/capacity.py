@@ -28,6 +28,14 @@ def added_up(parts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(tables.values())
 
 
+def transactional(part: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What a part of a transaction consumes: twice as much, of ``kind`` (ReadCapacityUnits or WriteCapacityUnits)."""
+    doubled = {name: transactional(value, kind) if type(value) is dict else value for name, value in part.items()}
+    if "CapacityUnits" in part:
+        doubled["CapacityUnits"] = doubled[kind] = 2 * part["CapacityUnits"]
+    return doubled
+
+
 def _sum(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     total = dict(first)
     for name, value in second.items():

@@ -44,6 +44,7 @@ from lastwriter.emulator.roundtrips import round_trip_ns
 from lastwriter.emulator.scheduler import Scheduler
 from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.tables import ControlPlane
+from lastwriter.emulator.transacting import Transactions
 
 WRITES: Final = ("PutItem", "UpdateItem", "DeleteItem")
 _LIMIT: Final = 2000
@@ -71,6 +72,9 @@ class Core:
         self.environment = Environment(self.scheduler, self.network, random.Random(settings.seed), settings)
         self.control = ControlPlane(self.environment, regions, wall)
         self._serving = self.control.serving
+        self._transactions = {
+            region: Transactions(self.environment, serving) for region, serving in self._serving.items()
+        }
         self._run: dict[str, Run] = {
             **{name: self._on_write(name) for name in WRITES},
             "GetItem": self._get,
@@ -78,6 +82,8 @@ class Core:
             "Query": self._on_read("Query", compile_query),
             "BatchGetItem": self._batch_get,
             "BatchWriteItem": self._batch_write,
+            "TransactGetItems": lambda region, request, handle: self._transactions[region].get(request, handle),
+            "TransactWriteItems": lambda region, request, handle: self._transactions[region].write(request, handle),
             **{name: self._on_table(call) for name, call in self.control.operations.items()},
         }
 

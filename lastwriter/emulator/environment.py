@@ -21,7 +21,16 @@ Reply = tuple[Handle, int, dict[str, Any]]
 class Environment:
     """Shared by the core and its tables."""
 
-    __slots__ = ("client_latency_ns", "index_delay_ns", "network", "replies", "rng", "scheduler", "settings")
+    __slots__ = (
+        "client_latency_ns",
+        "index_delay_ns",
+        "network",
+        "replies",
+        "rng",
+        "scheduler",
+        "settings",
+        "transaction_ns",
+    )
 
     def __init__(self, scheduler: Scheduler, network: Network, rng: random.Random, settings: Settings) -> None:
         self.scheduler = scheduler
@@ -34,6 +43,7 @@ class Environment:
         """Go by other settings from now on."""
         self.settings = settings
         self.client_latency_ns = round(settings.client_latency * settings.latency_scale * 1e9)
+        self.transaction_ns = round(settings.transaction_time * 1e9)
         self.index_delay_ns = round(settings.index_delay * 1e9)
 
     def answer(self, handle: Handle, body: dict[str, Any], status: int = 200) -> None:

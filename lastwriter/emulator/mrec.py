@@ -31,6 +31,7 @@ from lastwriter.emulator.arranged import Arranged
 from lastwriter.emulator.environment import Environment, Handle
 from lastwriter.emulator.network import Link
 from lastwriter.emulator.operations import Get, Item, Key, Write
+from lastwriter.emulator.transactions import conflict
 
 Version = tuple[int, str, Item | None]
 """Timestamp, Region of origin, item (None: tombstone)."""
@@ -62,13 +63,14 @@ class ReplicatorDelay:
 class MrecReplica:
     """One Region's copy."""
 
-    __slots__ = ("items", "outgoing", "region", "watcher")
+    __slots__ = ("items", "locked", "outgoing", "region", "watcher")
 
     def __init__(self, region: str) -> None:
         self.region = region
         self.items: dict[Key, Version] = {}
         self.outgoing: list[Replicator] = []
         self.watcher: Arranged | None = None
+        self.locked: set[Key] = set()  # held by transactions
 
     def visible(self) -> Iterator[tuple[Key, Item]]:
         """Keys and items as a read sees them."""
@@ -187,19 +189,28 @@ class MrecTable:
     def write(self, replica: MrecReplica, write: Write, handle: Handle) -> None:
         """PutItem, UpdateItem, DeleteItem."""
         key = write.key
+        if replica.locked and key in replica.locked:
+            raise conflict()
         version = replica.items.get(key)
         old = version[2] if version is not None else None
         new = write.evaluate(old)
-        if new is not None or old is not None:
-            timestamp = self._environment.scheduler.now_ns
-            if version is not None and timestamp <= version[0]:
-                timestamp = version[0] + 1
-            replica.items[key] = version = (timestamp, replica.region, new)
-            if replica.watcher is not None:
-                replica.watcher.changed(key, old, new)
-            for replicator in replica.outgoing:
-                replicator.send(key, version)
+        self.store(replica, key, version, old, new)
         self._environment.answer(handle, write.reply(old, new))
+
+    def store(
+        self, replica: MrecReplica, key: Key, version: Version | None, old: Item | None, new: Item | None
+    ) -> None:
+        """A local change: ``old``, of that ``version``, becomes ``new``."""
+        if new is None and old is None:
+            return
+        timestamp = self._environment.scheduler.now_ns
+        if version is not None and timestamp <= version[0]:
+            timestamp = version[0] + 1
+        replica.items[key] = version = (timestamp, replica.region, new)
+        if replica.watcher is not None:
+            replica.watcher.changed(key, old, new)
+        for replicator in replica.outgoing:
+            replicator.send(key, version)
 
     def get(self, replica: MrecReplica, get: Get, handle: Handle) -> None:
         """GetItem; strong reads too see the local copy only."""

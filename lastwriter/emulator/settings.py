@@ -32,6 +32,9 @@ class Settings(BaseModel):
     latency_scale: Share = Field(1.0, description="of the measured round trips and of client_latency; 0%: no latency")
     client_latency: Duration = Field(0.001, description="round trip between a client and its own Region")
     index_delay: Duration = Field(0.0, description="how far global indexes follow behind their table's replica")
+    transaction_time: Duration = Field(
+        0.0, description="how long a transaction holds its items: other writes of them are refused meanwhile"
+    )
     mrsc_timeout: Duration = Field(
         2.0, description="MRSC: a write or strong read that cannot commit by then is answered with 500"
     )

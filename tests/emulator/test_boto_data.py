@@ -74,3 +74,24 @@ def test_batches(east: Any) -> None:
     assert read["UnprocessedKeys"] == {}
     with pytest.raises(east.exceptions.ResourceNotFoundException):
         east.batch_get_item(RequestItems={"nowhere": {"Keys": [{"pk": {"S": "k"}}]}})
+
+
+def test_transactions(east: Any) -> None:
+    east.create_table(**create_request("transactions"))
+    key = {"TableName": "transactions", "Key": {"pk": {"S": "a"}}}
+    item = {"pk": {"S": "a"}, "v": {"N": "1"}}
+    absent = {"ConditionExpression": "attribute_not_exists(pk)", "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+    put = {"Put": {"TableName": "transactions", "Item": item, **absent}}
+    east.transact_write_items(TransactItems=[put])
+    with pytest.raises(east.exceptions.TransactionCanceledException) as raised:
+        east.transact_write_items(TransactItems=[put])
+    assert raised.value.response["CancellationReasons"] == [
+        {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed", "Item": item}
+    ]
+    read = east.transact_get_items(TransactItems=[{"Get": key}, {"Get": {**key, "Key": {"pk": {"S": "b"}}}}])
+    assert read["Responses"] == [{"Item": item}, {}]
+    put["Put"] = {"TableName": "transactions", "Item": item}
+    east.transact_write_items(TransactItems=[put], ClientRequestToken="token")
+    put["Put"] = {"TableName": "transactions", "Item": {**item, "v": {"N": "2"}}}
+    with pytest.raises(east.exceptions.IdempotentParameterMismatchException):
+        east.transact_write_items(TransactItems=[put], ClientRequestToken="token")
