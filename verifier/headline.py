@@ -61,7 +61,7 @@ def _losses(balance: Balance) -> str:
     else:
         text = f"lost {'none known' if _open(ledger, balance) else 'none'} of {_kinds(ledger)}"
     if _open(ledger, balance):
-        text += f"; of {ledger.unattributed:,} more the record does not show whether they were kept"
+        text += f" ({ledger.unattributed:,} of them may be kept or lost: the record does not show it)"
     return text
 
 
