@@ -38,6 +38,7 @@ class Settings:
 
 def add_options(parser: Any) -> None:
     """To Locust's parser (event ``init_command_line_parser``)."""
+    parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")  # Locust's own default: every interface
     group = parser.add_argument_group("lastwriter options")
     add = group.add_argument
     add("--plan", metavar="FILE", help="run this load plan (JSON); `lastwriter run` starts Locust with one")

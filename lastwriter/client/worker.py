@@ -38,7 +38,7 @@ monotonic_ns = time.monotonic_ns
 SECOND_NS: Final = 1_000_000_000
 
 _MOST_PROCESSES: Final = 1 << 31
-"""Process ids are 32 bits; every worker has its own part of them."""
+"""Process ids are 32 bits; every worker takes its own residue of them."""
 
 
 class LoadUser(Protocol):
@@ -72,8 +72,7 @@ class WorkerRun:
         self._slots = worker_slots(plan, worker, self.workers)
         self._keys: dict[int, list[Key]] = {}
         self._key_codes: dict[int, KeyCodes] = {}
-        share = _MOST_PROCESSES // self.workers
-        self._processes = iter(range(worker * share, (worker + 1) * share))
+        self._processes = iter(range(worker, _MOST_PROCESSES, self.workers))  # small numbers, for people read them
         self._users: dict[int, LoadUser] = {}
         self._offered_by_gone = 0
         self._offered_told = 0
