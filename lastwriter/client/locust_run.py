@@ -33,6 +33,8 @@ _QUIT_S: Final = 15.0
 logger = logging.getLogger(__name__)
 
 _installed = False
+_runner: Any = None
+"""Locust's; None until it has one."""
 
 
 def install() -> None:
@@ -42,6 +44,7 @@ def install() -> None:
         _installed = True
         events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]
         events.init.add_listener(_on_init)  # type: ignore[no-untyped-call]
+        _follow_parent()
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
@@ -51,7 +54,8 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     if not any(issubclass(user_class, GlobalTableUser) for user_class in environment.user_classes):
         return
     _interrupt_where_it_is_safe()
-    _follow_parent(environment, runner)
+    global _runner
+    _runner = runner
     if isinstance(runner, WorkerRunner):
         _install_worker(environment, runner)
         return
@@ -146,18 +150,21 @@ def _interrupt_where_it_is_safe() -> None:
     gevent.signal_handler(signal.SIGINT, hub.loop.run_callback, interrupt)
 
 
-def _follow_parent(environment: Any, runner: Any) -> None:
-    parent = os.environ.get(PARENT_VARIABLE, "")
-    if not parent.isdigit() or getattr(environment.parsed_options, "processes", None):
-        # With --processes Locust forks: the parent of a fork is the master, which follows its own.
+def _follow_parent() -> None:
+    """End when whoever supervises the run is gone: from the import on, for a worker waits minutes for its master."""
+    parent, own = os.environ.get(PARENT_VARIABLE, ""), os.getpid()
+    if not parent.isdigit():
         return
 
     def follow() -> None:
-        # It may be gone already: importing Locust takes a while.
         while os.getppid() == int(parent):
             time.sleep(0.5)
+        if os.getpid() != own:
+            return  # forked by Locust (--processes): its parent is the master, which follows its own
         logger.error("whoever supervised this run is gone; ending")
+        if _runner is None:
+            os._exit(1)
         gevent.spawn_later(_QUIT_S, os._exit, 1)
-        runner.quit()
+        _runner.quit()
 
     gevent.spawn(follow)
