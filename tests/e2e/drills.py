@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -119,4 +120,9 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def of_kind(processes: list[psutil.Process], word: str) -> list[psutil.Process]:
     """Those with a word in their command line: ``--worker``, ``--master``, ``emulator``."""
-    return [process for process in processes if word in process.cmdline()]
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+            if word in process.cmdline():
+                found.append(process)
+    return found

@@ -53,6 +53,15 @@ def test_sigkill_of_the_run_leaves_no_process(begin: Begin, tmp_path: Path) -> N
     assert judged.returncode in (1, 3), judged.stderr
 
 
+def test_sigkill_of_the_run_before_its_load_leaves_no_process(begin: Begin, tmp_path: Path) -> None:
+    process = begin(*LONG, cwd=tmp_path)
+    wait_for(lambda: len(of_kind(family(process), "--worker")) == 2, "the workers are starting")
+    children = family(process)
+    process.kill()
+    process.wait()
+    wait_for(lambda: gone(children), "every process of a killed run ended", 40)
+
+
 def test_ctrl_c_ends_the_load_and_judges_what_there_is(begin: Begin, tmp_path: Path) -> None:
     process = begin(*LONG, cwd=tmp_path)
     wait_until_loaded(process, tmp_path, seconds=3)
