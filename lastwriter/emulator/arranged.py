@@ -23,6 +23,8 @@ from lastwriter.emulator.views import Place, View
 
 Version = tuple[Any, ...]
 """A version of an item, the item last (None: deleted)."""
+Observer = Callable[[Key, Item | None, Item | None], None]
+"""Told of a change: key, item before, item after."""
 Later = Callable[[Callable[[Key, Item | None], None], Key, Item | None], None]
 """Call this with these two once the indexes' delay is over."""
 
@@ -104,6 +106,7 @@ class Arranged:
         self._later = later
         self._at_once: dict[str | None, Rows] = {}
         self._behind: dict[str, GlobalIndex] = {}
+        self._observers: list[Observer] = []
         for index in schema.indexes:
             if index.is_global:
                 self.add(index)
@@ -128,10 +131,21 @@ class Arranged:
         """Drop a global index."""
         self._behind.pop(name, None)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell ``observer`` of every change from now on."""
+        self._observers.append(observer)
+        self._store.watcher = self
+
+    def ignore(self, observer: Observer) -> None:
+        """Tell it no more."""
+        self._observers.remove(observer)
+
     def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
         """The replica had ``old`` and has ``new``."""
         for rows in self._at_once.values():
             rows.change(key, old, new)
+        for observer in self._observers:
+            observer(key, old, new)
         if self._behind:
             if self._later is None:
                 self._follow(key, new)

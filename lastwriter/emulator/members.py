@@ -1,23 +1,27 @@
-"""A table and its members, and how DescribeTable shows them."""
+"""A table, its members, its indexes."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
 from lastwriter.emulator.arranged import Arranged, Later
 from lastwriter.emulator.mrec import MrecReplica, MrecTable
 from lastwriter.emulator.mrsc import MrscReplica, MrscTable
-from lastwriter.emulator.schema import TableSchema, TableSettings
+from lastwriter.emulator.schema import IndexSchema, TableSchema, TableSettings
+
+if TYPE_CHECKING:
+    from lastwriter.emulator.expiry import Expiry
 
 ACCOUNT: Final = "000000000000"
-GLOBAL_TABLE_VERSION: Final = "2019.11.21"
 
 
 class Member:
     """A table of one Region: alone, or a replica of a global table."""
 
     __slots__ = (
-        "arranged", "created", "deletion_protection", "region", "status", "store", "stream_label", "table", "table_id",
+        "arn", "arranged", "created", "deletion_protection", "expiry", "region", "status", "store", "stream_label",
+        "table", "table_id", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -31,6 +35,9 @@ class Member:
         self.table_id = table_id
         self.deletion_protection = False
         self.stream_label: str | None = None
+        self.tags: dict[str, str] = {}
+        self.expiry: Expiry | None = None
+        self.arn = f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table.schema.name}"
 
     def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:
         """The table's data is in ``store`` from now on."""
@@ -38,10 +45,24 @@ class Member:
         self.arranged = Arranged(self.table.schema, store, later)
 
 
-class Table:
-    """One-Region or global: the members with their engine."""
+@dataclass(slots=True)
+class IndexState:
+    """A secondary index as it stands now. Of a local one only ``schema`` says anything."""
 
-    __slots__ = ("engine", "members", "schema", "settings", "sources", "stream_view_type", "witness", "witness_status")
+    schema: IndexSchema
+    read_units: int = 0
+    write_units: int = 0
+    status: str = "ACTIVE"
+    backfilling: bool = False
+
+
+class Table:
+    """One-Region or global: the members with their engine, and what they have in common."""
+
+    __slots__ = (
+        "billing_mode", "definitions", "engine", "indexes", "members", "on_demand_since", "read_units", "schema",
+        "settings", "sources", "stream_view_type", "ttl", "witness", "witness_status", "write_units",
+    )  # fmt: skip
 
     def __init__(self, schema: TableSchema, settings: TableSettings, engine: MrecTable | MrscTable) -> None:
         self.schema = schema
@@ -50,8 +71,28 @@ class Table:
         self.members: dict[str, Member] = {}  # in order of creation
         self.witness: str | None = None
         self.witness_status = "ACTIVE"
-        self.stream_view_type = settings.stream_view_type
         self.sources: dict[str, tuple[str, int]] = {}  # replica → the Region it was made from, and when
+        self.stream_view_type = settings.stream_view_type
+        self.billing_mode = settings.billing_mode
+        self.read_units, self.write_units = settings.read_units, settings.write_units
+        self.on_demand_since: float | None = None
+        self.ttl: str | None = None  # attribute with the time of expiry
+        request = settings.request
+        self.definitions: dict[str, str] = {
+            one["AttributeName"]: one["AttributeType"] for one in request.get("AttributeDefinitions", ())
+        }
+        units = {
+            one["IndexName"]: one.get("ProvisionedThroughput") or {}
+            for one in request.get("GlobalSecondaryIndexes") or ()
+        }
+        self.indexes = {
+            index.name: IndexState(
+                index,
+                units.get(index.name, {}).get("ReadCapacityUnits", 0),
+                units.get(index.name, {}).get("WriteCapacityUnits", 0),
+            )
+            for index in schema.indexes
+        }
 
     @property
     def mode(self) -> str:
@@ -69,55 +110,3 @@ class Serving:
         self.store: Any = member.store
         self.arranged = member.arranged
         self.schema = member.table.schema
-
-
-def describe(member: Member) -> dict[str, Any]:
-    """A TableDescription."""
-    table, settings = member.table, member.table.settings
-    request = settings.request
-    arn = f"arn:aws:dynamodb:{member.region}:{ACCOUNT}:table/{table.schema.name}"
-    on_demand = settings.billing_mode == "PAY_PER_REQUEST"
-    units = (0, 0) if on_demand else (settings.read_units, settings.write_units)
-    description: dict[str, Any] = {
-        "AttributeDefinitions": request.get("AttributeDefinitions", []),
-        "TableName": table.schema.name,
-        "KeySchema": request.get("KeySchema", []),
-        "TableStatus": member.status,
-        "CreationDateTime": member.created,
-        "ProvisionedThroughput": {
-            "NumberOfDecreasesToday": 0,
-            "ReadCapacityUnits": units[0],
-            "WriteCapacityUnits": units[1],
-        },
-        "TableSizeBytes": 0,
-        "ItemCount": sum(1 for _ in member.store.visible()),
-        "TableArn": arn,
-        "TableId": member.table_id,
-        "DeletionProtectionEnabled": member.deletion_protection,
-    }
-    if on_demand:
-        description["BillingModeSummary"] = {
-            "BillingMode": "PAY_PER_REQUEST",
-            "LastUpdateToPayPerRequestDateTime": member.created,
-        }
-    if table.stream_view_type and member.stream_label:
-        description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream_view_type}
-        description["LatestStreamLabel"] = member.stream_label
-        description["LatestStreamArn"] = f"{arn}/stream/{member.stream_label}"
-    others = [other for other in table.members.values() if other is not member]
-    if others or table.witness:
-        description["GlobalTableVersion"] = GLOBAL_TABLE_VERSION
-        description["GlobalTableSettingsReplicationMode"] = "ENABLED_WITH_OVERRIDES"
-        description["Replicas"] = [
-            {
-                "RegionName": other.region,
-                "ReplicaStatus": other.status,
-                "GlobalTableSettingsReplicationMode": "ENABLED_WITH_OVERRIDES",
-            }
-            for other in others
-        ]
-        if table.mode == "MRSC":
-            description["MultiRegionConsistency"] = "STRONG"
-        if table.witness:
-            description["GlobalTableWitnesses"] = [{"RegionName": table.witness, "WitnessStatus": table.witness_status}]
-    return description

@@ -52,6 +52,8 @@ class TableSchema:
     partition: KeyAttribute
     sort: KeyAttribute | None = None
     indexes: tuple[IndexSchema, ...] = ()
+    backfilling: set[str] = field(default_factory=set, repr=False)
+    """Names of global indexes that are being filled and cannot be read yet."""
     plans: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -117,6 +119,22 @@ def parse_create_table(request: dict[str, Any]) -> tuple[TableSchema, TableSetti
     return TableSchema(name, keys[0], keys[1] if len(keys) > 1 else None, tuple(indexes)), settings
 
 
+def parse_global_index(one: Any, types: dict[str, str], billing: str) -> IndexSchema:
+    """An index that UpdateTable is to create; ``types`` of the attributes that are defined."""
+    failures: list[str] = []
+    _structure(one)
+    where = "globalSecondaryIndexUpdates.1.member.create"
+    _member(one, "IndexName", where, failures)
+    _check_index(one, where, failures)
+    if failures:
+        raise detected(failures)
+    keys = _keys(one["KeySchema"], types, of_table=False)
+    _check_index_units(one, billing)
+    indexes: list[IndexSchema] = []
+    _add_index(indexes, one, keys, is_global=True)
+    return indexes[0]
+
+
 def _new_table_name(name: Any) -> str:
     if name is None:
         raise validation("The parameter 'TableName' is required but was not present in the request")
@@ -150,22 +168,24 @@ def _check_shapes(request: dict[str, Any]) -> None:
     for parameter in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
         for where, one in _structures(request, parameter, parameter[0].lower() + parameter[1:], failures):
             _member(one, "IndexName", where, failures)
-            _check_key_schema(one, where + ".", failures)
-            _check_throughput(one.get("ProvisionedThroughput"), where + ".", failures)
-            projection = one.get("Projection")
-            if projection is None:
-                failures.append(_null(f"{where}.projection"))
-            else:
-                _structure(projection)
-                if projection.get("ProjectionType") is not None:
-                    _member(
-                        projection, "ProjectionType", f"{where}.projection", failures, ("ALL", "INCLUDE", "KEYS_ONLY")
-                    )
+            _check_index(one, where, failures)
     if request.get("BillingMode") is not None:
         _member(request, "BillingMode", "", failures, ("PROVISIONED", "PAY_PER_REQUEST"))
     _check_throughput(request.get("ProvisionedThroughput"), "", failures)
     if failures:
         raise detected(failures)
+
+
+def _check_index(one: dict[str, Any], where: str, failures: list[str]) -> None:
+    _check_key_schema(one, where + ".", failures)
+    _check_throughput(one.get("ProvisionedThroughput"), where + ".", failures)
+    projection = one.get("Projection")
+    if projection is None:
+        failures.append(_null(f"{where}.projection"))
+        return
+    _structure(projection)
+    if projection.get("ProjectionType") is not None:
+        _member(projection, "ProjectionType", f"{where}.projection", failures, ("ALL", "INCLUDE", "KEYS_ONLY"))
 
 
 def _check_key_schema(holder: dict[str, Any], prefix: str, failures: list[str]) -> None:
@@ -273,6 +293,14 @@ def _settings(request: dict[str, Any]) -> TableSettings:
     )
 
 
+def check_units(holder: dict[str, Any], where: str) -> None:
+    """ProvisionedThroughput, if there is one, has both units, and they can be had."""
+    failures: list[str] = []
+    _check_throughput(holder.get("ProvisionedThroughput"), where, failures)
+    if failures:
+        raise detected(failures)
+
+
 def _stream_view_type(specification: Any) -> str | None:
     if specification is None:
         return None
@@ -334,15 +362,22 @@ def _indexes(
             raise invalid_parameter("List of GlobalSecondaryIndexes is empty")
         for one in of_regions:
             keys = _keys(one["KeySchema"], types, of_table=False)
-            if billing == "PAY_PER_REQUEST" and one.get("ProvisionedThroughput") is not None:
-                raise invalid_parameter(
-                    f"ProvisionedThroughput should not be specified for index: {one['IndexName']} "
-                    "when BillingMode is PAY_PER_REQUEST"
-                )
+            _check_index_units(one, billing)
             _add_index(indexes, one, keys, is_global=True)
         if len(of_regions) > MAX_GLOBAL_INDEXES:
             raise invalid_parameter(f"GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}")
     return indexes
+
+
+def _check_index_units(one: dict[str, Any], billing: str) -> None:
+    given = one.get("ProvisionedThroughput") is not None
+    if given and billing == "PAY_PER_REQUEST":
+        raise invalid_parameter(
+            f"ProvisionedThroughput should not be specified for index: {one['IndexName']} "
+            "when BillingMode is PAY_PER_REQUEST"
+        )
+    if not given and billing == "PROVISIONED":
+        raise invalid_parameter(f"ProvisionedThroughput is not specified for index: {one['IndexName']}")
 
 
 def _local_keys(one: dict[str, Any], table_keys: list[KeyAttribute], types: dict[str, str]) -> list[KeyAttribute]:

@@ -35,6 +35,7 @@ class Settings(BaseModel):
     transaction_time: Duration = Field(
         0.0, description="how long a transaction holds its items: other writes of them are refused meanwhile"
     )
+    ttl_delay: Duration = Field(1.0, description="how long after its time to live an item is deleted")
     mrsc_timeout: Duration = Field(
         2.0, description="MRSC: a write or strong read that cannot commit by then is answered with 500"
     )

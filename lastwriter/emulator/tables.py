@@ -25,16 +25,26 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
+from lastwriter.emulator.describing import describe
 from lastwriter.emulator.environment import Environment
 from lastwriter.emulator.errors import ApiError, validation
-from lastwriter.emulator.members import Member, Serving, Table, describe
+from lastwriter.emulator.expiry import TimeToLive
+from lastwriter.emulator.members import Member, Serving, Table
 from lastwriter.emulator.mrec import MrecReplica, MrecTable, ReplicatorDelay
 from lastwriter.emulator.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.operations import table_name
+from lastwriter.emulator.properties import Properties
 from lastwriter.emulator.schema import parse_create_table
+from lastwriter.emulator.tagging import Tags, merged
 from lastwriter.emulator.updates import MembershipChange, parse_update
 
 _DAY_NS: Final = 24 * 3600 * 10**9
+_LIMITS: Final = {
+    "AccountMaxReadCapacityUnits": 80_000,
+    "AccountMaxWriteCapacityUnits": 80_000,
+    "TableMaxReadCapacityUnits": 40_000,
+    "TableMaxWriteCapacityUnits": 40_000,
+}
 
 
 class ControlPlane:
@@ -50,12 +60,24 @@ class ControlPlane:
         self.tables: list[Table] = []
         self.members: dict[str, dict[str, Member]] = {region: {} for region in regions}
         self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
+        self.addresses: dict[str, str] = {}
+        """Region → host and port, where DescribeEndpoints sends clients."""
+        self._properties = Properties(self._later, self._stream_label, wall)
+        self._ttl = TimeToLive(environment, wall, self._member)
+        tags = Tags(lambda region, name: self.members[region].get(name))
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "CreateTable": self.create_table,
             "UpdateTable": self.update_table,
             "DescribeTable": self.describe_table,
             "ListTables": self.list_tables,
             "DeleteTable": self.delete_table,
+            "DescribeTimeToLive": self._ttl.describe,
+            "UpdateTimeToLive": self._ttl.update,
+            "TagResource": tags.tag,
+            "UntagResource": tags.untag,
+            "ListTagsOfResource": tags.list,
+            "DescribeLimits": lambda region, request: dict(_LIMITS),
+            "DescribeEndpoints": self.describe_endpoints,
         }
 
     # -- operations
@@ -63,12 +85,14 @@ class ControlPlane:
     def create_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """A table of one Region."""
         schema, settings = parse_create_table(request)
+        tags = merged({}, request["Tags"]) if request.get("Tags") is not None else {}
         if schema.name in self.members[region]:
             raise ApiError("ResourceInUseException", f"Table already exists: {schema.name}")
         table = Table(schema, settings, MrecTable(self._environment, self._delay))
         self.tables.append(table)
         member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
         member.deletion_protection = settings.deletion_protection
+        member.tags = tags
         reply = {"TableDescription": describe(member)}
         self._later(self._activate, member)
         return reply
@@ -102,13 +126,19 @@ class ControlPlane:
         name = table.schema.name
         if member.deletion_protection:
             raise validation(
-                f"Resource cannot be deleted as it is currently protected against deletion. "
-                f"Disable deletion protection first. Table: {name}"
+                "Resource cannot be deleted as it is currently protected against deletion. "
+                "Disable deletion protection first."
             )
         if member.status != "ACTIVE":
             raise ApiError(
                 "ResourceInUseException",
                 f"Attempt to change a resource which is still in use: Table is being {_doing(member.status)}: {name}",
+            )
+        if any(index.status != "ACTIVE" for index in table.indexes.values()):
+            raise ApiError(
+                "ResourceInUseException",
+                "Attempt to change a resource which is still in use: Cannot delete table while indexes are being "
+                "created, updated, or deleted.",
             )
         if table.mode == "MRSC":
             raise validation(
@@ -130,8 +160,13 @@ class ControlPlane:
         else:
             if member.status != "ACTIVE":
                 raise _in_use()
-            change.apply(member)
+            self._properties.change(member, request)
         return {"TableDescription": describe(member)}
+
+    def describe_endpoints(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Where this Region is reached."""
+        address = self.addresses.get(region, f"dynamodb.{region}.localhost")
+        return {"Endpoints": [{"Address": address, "CachePeriodInMinutes": 1440}]}
 
     # -- ready-made
 
@@ -183,6 +218,7 @@ class ControlPlane:
         if change.strong:
             if any(True for _ in member.store.visible()):
                 raise validation("Table must be empty to be converted to a global table with strong consistency.")
+            _refuse_in_strong(table)
             self._make_strong(member, change)
         elif change.creations:
             self._add_replica(member, change.creations[0])
@@ -190,7 +226,10 @@ class ControlPlane:
             self._refuse_recent_source(table, change.deletions[0])
             leaving = table.members[change.deletions[0]]
             if leaving.deletion_protection:
-                raise validation("Replica cannot be deleted: deletion protection is enabled in its Region.")
+                raise validation(
+                    f"Cannot delete table {table.schema.name} in region {leaving.region} because it has deletion "
+                    "protection enabled. Disable deletion protection first."
+                )
             self._leave(leaving)
 
     def _check_names(self, table: Table, change: MembershipChange) -> None:
@@ -274,6 +313,7 @@ class ControlPlane:
             member.stream_label = self._stream_label()
         table.members[region] = member
         self.members[region][table.schema.name] = member
+        self._ttl.follow(member)
         return member
 
     def _enable_stream(self, table: Table) -> None:
@@ -343,6 +383,12 @@ class ControlPlane:
         if member is None:
             raise ApiError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
         return member
+
+
+def _refuse_in_strong(table: Table) -> None:
+    if table.ttl is not None or any(not index.is_global for index in table.schema.indexes):
+        what = "Time to live is" if table.ttl is not None else "Local secondary indexes are"
+        raise validation(f"{what} not supported for global tables with MultiRegionConsistency set to STRONG.")
 
 
 def _in_use() -> ApiError:

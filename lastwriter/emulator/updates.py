@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from lastwriter.emulator.errors import ApiError, serialization, validation
+from lastwriter.emulator.properties import SUPPORTED, check_together
 from lastwriter.emulator.roundtrips import known_regions, mrsc_regions
 
 _MEMBERSHIP: Final = frozenset({"ReplicaUpdates", "GlobalTableWitnessUpdates", "MultiRegionConsistency"})
@@ -18,7 +19,6 @@ _OTHERS: Final = (
     "TableClass", "DeletionProtectionEnabled", "OnDemandThroughput", "WarmThroughput",
     "GlobalTableSettingsReplicationMode",
 )  # fmt: skip
-_SUPPORTED: Final = frozenset({"DeletionProtectionEnabled"})
 _NOTHING: Final = (
     "At least one of ProvisionedThroughput, BillingMode, UpdateStreamEnabled, GlobalSecondaryIndexUpdates, "
     "SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, "
@@ -132,14 +132,6 @@ class TableChange:
     membership: MembershipChange | None
     request: dict[str, Any]
 
-    def apply(self, member: Any) -> None:
-        """Change the properties of a :class:`~lastwriter.emulator.tables.Member` that this emulator has."""
-        protection = self.request.get("DeletionProtectionEnabled")
-        if protection is not None:
-            if not isinstance(protection, bool):
-                raise serialization("DeletionProtectionEnabled is not a boolean")
-            member.deletion_protection = protection
-
 
 def parse_update(request: dict[str, Any]) -> TableChange:
     """ApiError for what no table would take."""
@@ -148,9 +140,10 @@ def parse_update(request: dict[str, Any]) -> TableChange:
     if not replicas and not others:
         raise validation(_NOTHING)
     if not _MEMBERSHIP & set(request):
-        unsupported = [name for name in others if name not in _SUPPORTED]
+        unsupported = [name for name in others if name not in SUPPORTED]
         if unsupported:
             raise validation(f"UpdateTable with {unsupported[0]} is not supported by this emulator")
+        check_together(request)
         return TableChange(None, request)
     if others:
         if "GlobalTableWitnessUpdates" in request or "MultiRegionConsistency" in request:

@@ -75,6 +75,8 @@ def view_of(request: dict[str, Any], schema: TableSchema) -> View:
     index = schema.index(name)
     if index is None:
         raise validation(f"The table does not have the specified index: {name}")
+    if name in schema.backfilling:
+        raise validation(f"Cannot read from backfilling global secondary index: {name}")
     view = View(schema, index)
     if view.is_global_index and request.get("ConsistentRead"):
         raise validation("Consistent reads are not supported on global secondary indexes")

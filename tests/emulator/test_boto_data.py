@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.emulator.running import clients, emulator
-from tests.emulator.virtual import create_request, indexed_request
+from tests.emulator.virtual import create_request, indexed_request, keys
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +95,23 @@ def test_transactions(east: Any) -> None:
     put["Put"] = {"TableName": "transactions", "Item": {**item, "v": {"N": "2"}}}
     with pytest.raises(east.exceptions.IdempotentParameterMismatchException):
         east.transact_write_items(TransactItems=[put], ClientRequestToken="token")
+
+
+def test_tables_are_changed_tagged_and_given_a_time_to_live(east: Any) -> None:
+    arn = east.create_table(**create_request("changed"))["TableDescription"]["TableArn"]
+    east.get_waiter("table_exists").wait(TableName="changed", WaiterConfig={"Delay": 1})
+    index = {"IndexName": "by-h", "KeySchema": keys("h"), "Projection": {"ProjectionType": "ALL"}}
+    changed = east.update_table(
+        TableName="changed",
+        AttributeDefinitions=[{"AttributeName": "h", "AttributeType": "S"}],
+        GlobalSecondaryIndexUpdates=[{"Create": index}],
+    )["TableDescription"]
+    assert changed["GlobalSecondaryIndexes"][0]["IndexStatus"] == "CREATING"
+    assert east.describe_table(TableName="changed")["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] == "ACTIVE"
+    east.tag_resource(ResourceArn=arn, Tags=[{"Key": "team", "Value": "a"}])
+    assert east.list_tags_of_resource(ResourceArn=arn)["Tags"] == [{"Key": "team", "Value": "a"}]
+    specification = {"Enabled": True, "AttributeName": "until"}
+    east.update_time_to_live(TableName="changed", TimeToLiveSpecification=specification)
+    described = east.describe_time_to_live(TableName="changed")["TimeToLiveDescription"]
+    assert described == {"TimeToLiveStatus": "ENABLED", "AttributeName": "until"}
+    assert east.describe_endpoints()["Endpoints"][0]["CachePeriodInMinutes"] == 1440

@@ -162,7 +162,8 @@ def test_dissolving_an_mrsc_table_leaves_a_one_region_table_with_its_items() -> 
             "Member must have length less than or equal to 1",
         ),
         ({**create(OHIO), "MultiRegionConsistency": "SOMETIMES"}, "Member must satisfy enum value set"),
-        ({"GlobalSecondaryIndexUpdates": [{}]}, "not supported by this emulator"),
+        ({"GlobalSecondaryIndexUpdates": [{}]}, "GlobalSecondaryIndexUpdate.Delete must not be null"),
+        ({"TableClass": "STANDARD"}, "UpdateTable with TableClass is not supported by this emulator"),
     ],
 )
 def test_what_a_one_region_table_refuses(update: dict[str, Any], words: str) -> None:

@@ -66,10 +66,11 @@ class World:
         witness: str | None = None,
         round_trip: RoundTrip = round_trip_ns,
         create: dict[str, Any] | None = None,
+        wall: float = 0.0,
         **settings: Any,
     ) -> None:
         parsed = Settings.parse({"client_latency": "0ms", **settings})
-        self.core = Core(regions, parsed, round_trip=round_trip)
+        self.core = Core(regions, parsed, round_trip=round_trip, wall=lambda: wall + self.core.scheduler.now_ns / 1e9)
         self.book = FaultBook(self.core)
         self.now_ns = 0
         self.calls: list[Call] = []
