@@ -55,6 +55,14 @@ def parse_duration(value: object) -> float:
     return _parse(value, _SECONDS, "a duration", "20s")
 
 
+def parse_offset(value: object) -> float:
+    """Seconds of ``2s``, ``+300ms``, ``-5min``."""
+    text = str(value).strip()
+    if text[:1] in ("+", "-"):
+        return parse_duration(text[1:]) * (-1 if text[0] == "-" else 1)
+    return parse_duration(value)
+
+
 def parse_rate(value: object) -> float:
     """Events per second of ``500/s``, ``30/min``."""
     return _parse(value, _RATES, "a rate", "500/s")
@@ -70,6 +78,11 @@ def format_duration(seconds: float) -> str:
     if seconds and seconds < 1:
         return f"{seconds * 1e3:.6g}ms"
     return f"{seconds:.6g}s"
+
+
+def format_offset(seconds: float) -> str:
+    """The text that :func:`parse_offset` reads back as ``seconds``."""
+    return ("-" if seconds < 0 else "") + format_duration(abs(seconds))
 
 
 def format_rate(per_second: float) -> str:
@@ -91,5 +104,6 @@ def _unit_type(parse: Any, render: Any, pattern: str, example: str) -> Any:
 
 
 Duration = Annotated[float, *_unit_type(parse_duration, format_duration, r"^[0-9.]+ *(ns|us|µs|ms|s|min|h)$", "20s")]
+Offset = Annotated[float, *_unit_type(parse_offset, format_offset, r"^[+-]?[0-9.]+ *(ns|us|µs|ms|s|min|h)$", "-300ms")]
 Rate = Annotated[float, *_unit_type(parse_rate, format_rate, r"^[0-9.]+ */(s|min|h)$", "500/s")]
 Share = Annotated[float, *_unit_type(parse_share, format_share, r"^[0-9.]+ *%$", "50%")]

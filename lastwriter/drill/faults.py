@@ -214,14 +214,13 @@ class _Fault:
         links = [(a, b) for a, b in fault.links]
         if not fault.one_way:
             links += [(b, a) for a, b in fault.links]
-        parameters = {name: value for name, value in (("one_way", fault.one_way), ("hang", fault.hang)) if value}
         assert self.asked_ns is not None
         return FaultRecord(
             id=self.scheduled.id,
             kind=fault.kind,
             regions=fault.regions,
             links=links,
-            parameters=parameters,
+            parameters=fault.parameters | ({"offset_ns": round(fault.offset * 1e9)} if fault.offset else {}),
             asked_ns=self.asked_ns,
             clear_asked_ns=self.clear_asked_ns,
             onset_ns=self.onset_ns,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from lastwriter.client.plan import LoadPlan
 from lastwriter.drill.profile import Fault, Profile
+from lastwriter.units import format_offset
 from verifier.rundir import PhaseWindow
 
 
@@ -30,9 +31,15 @@ class ScheduledFault:
         where = ", ".join(places)
         return {
             "link-cut": f"link {where} cut",
+            "link-latency": f"link {where} slow",
             "region-isolated": f"{where} isolated",
             "region-down": f"{where} down",
+            "region-impaired": f"{where} impaired",
+            "region-throttled": f"{where} throttled",
             "replication-paused": f"replication of {where} paused",
+            "reply-lost": f"replies of {where} lost",
+            "connection-reset": f"connections to {where} reset",
+            "clock-skew": f"clock of {where} off by {format_offset(self.fault.offset)}",
         }[self.fault.kind]
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lastwriter.client.plan import Load, PlannedPhase
-from lastwriter.emulator.faults import ON_LINKS, FaultKind, FaultSpec
+from lastwriter.emulator.faults import ON_LINKS, FaultParameters, FaultSpec
 from lastwriter.resources import nearest, tasks_of
 from lastwriter.units import Duration, Share
 from verifier.expectations import Expectation
@@ -52,35 +52,15 @@ class Target(_Strict):
     )
 
 
-class Fault(_Strict):
+class Fault(FaultParameters):
     """One thing that breaks during a phase."""
 
-    kind: FaultKind
-    regions: list[str] = Field(default=[], description="Regions that the fault is in")
-    links: list[tuple[str, str]] = Field(default=[], description="pairs of Regions")
-    one_way: bool = Field(False, description="link-cut: only from the first of each pair to the second")
-    hang: bool = Field(False, description="region-down: connections are accepted and never answered")
     at: Duration = Field(0.0, description="from the start of its phase")
     duration: Duration | None = Field(None, gt=0, description="default: to the end of its phase")
 
-    @model_validator(mode="after")
-    def _place(self) -> Fault:
-        try:
-            self.spec()
-        except ValidationError as error:
-            raise ValueError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-        return self
-
     def spec(self, lease: float | None = None) -> FaultSpec:
         """What the control port is asked for."""
-        return FaultSpec(
-            kind=self.kind,
-            regions=self.regions,
-            links=self.links,
-            one_way=self.one_way,
-            hang=self.hang,
-            lease=lease,
-        )
+        return FaultSpec.of(self, lease)
 
 
 class Phase(_Strict):

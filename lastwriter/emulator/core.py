@@ -24,6 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from lastwriter.emulator.ailments import Ailments
 from lastwriter.emulator.batches import BatchGet, BatchWrite
 from lastwriter.emulator.environment import Environment, Handle, Reply
 from lastwriter.emulator.errors import ApiError, table_not_found
@@ -72,6 +73,8 @@ class Core:
         self.environment = Environment(self.scheduler, self.network, random.Random(settings.seed), settings)
         self.control = ControlPlane(self.environment, regions, wall)
         self._serving = self.control.serving
+        self.ailments = Ailments(self.environment, self._partition_key)
+        self._ailing = self.ailments.regions
         self._transactions = {
             region: Transactions(self.environment, serving) for region, serving in self._serving.items()
         }
@@ -94,6 +97,10 @@ class Core:
         scheduler = self.scheduler
         scheduler.advance(now_ns, _LIMIT)
         run = self._run.get(operation)
+        if region in self._ailing:
+            handle = self.ailments.suffer(region, operation, request, handle)
+            if handle is None:
+                return self.environment.take_replies()
         try:
             if run is None:
                 raise ApiError("UnknownOperationException", "")
@@ -177,6 +184,13 @@ class Core:
             check_request(operation, request)
             raise table_not_found()
         return table
+
+    def _partition_key(self, region: str, request: dict[str, Any]) -> str | None:
+        """Of the one item that a request is for, as text."""
+        name, key = request.get("TableName"), request.get("Key", request.get("Item"))
+        table = self._serving[region].get(name) if isinstance(name, str) else None
+        value = key.get(table.schema.key_names[0]) if table is not None and isinstance(key, dict) else None
+        return str(next(iter(value.values()))) if isinstance(value, dict) and value else None
 
     def _schema(self, region: str, name: str) -> TableSchema:
         table = self._serving[region].get(name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Final
 
 from lastwriter.emulator.errors import ApiError
 from lastwriter.emulator.gathering import Part
-from lastwriter.emulator.network import Network
+from lastwriter.emulator.network import Link, Network
 from lastwriter.emulator.scheduler import Scheduler
 from lastwriter.emulator.settings import Settings
 
@@ -15,7 +15,21 @@ Handle = Any
 """Whatever the caller gave with a request; it comes back with the reply. A Part takes it itself."""
 
 Reply = tuple[Handle, int, dict[str, Any]]
-"""An effect: answer the request ``handle`` with this HTTP status and body."""
+"""An effect: answer the request ``handle`` with this HTTP status and body, or with one of the two below."""
+
+RESET: Final = -1
+"""Instead of a status: reset the connection that the request came on."""
+SILENCE: Final = -2
+"""Instead of a status: never answer."""
+
+
+class Clock:
+    """A Region's clock, by which its replicas date their writes."""
+
+    __slots__ = ("ahead_ns",)
+
+    def __init__(self) -> None:
+        self.ahead_ns = 0
 
 
 class Environment:
@@ -23,6 +37,7 @@ class Environment:
 
     __slots__ = (
         "client_latency_ns",
+        "clocks",
         "index_delay_ns",
         "network",
         "replies",
@@ -37,6 +52,7 @@ class Environment:
         self.network = network
         self.rng = rng
         self.replies: list[Reply] = []
+        self.clocks: dict[str, Clock] = {}
         self.use(settings)
 
     def use(self, settings: Settings) -> None:
@@ -45,6 +61,14 @@ class Environment:
         self.client_latency_ns = round(settings.client_latency * settings.latency_scale * 1e9)
         self.transaction_ns = round(settings.transaction_time * 1e9)
         self.index_delay_ns = round(settings.index_delay * 1e9)
+
+    def clock(self, region: str) -> Clock:
+        """Of a Region."""
+        return self.clocks.setdefault(region, Clock())
+
+    def jitter_ns(self, link: Link) -> int:
+        """How much longer than its latency a message on ``link`` takes: drawn."""
+        return int(self.rng.random() * link.jitter_ns) if link.jitter_ns else 0
 
     def answer(self, handle: Handle, body: dict[str, Any], status: int = 200) -> None:
         """Answer ``handle`` after the way back to the client."""

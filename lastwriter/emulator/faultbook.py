@@ -1,6 +1,7 @@
 """Which faults are in effect: overlapping at will, each reversible, each with an id; leases that run out.
 
-Links and pauses are counted in :mod:`~lastwriter.emulator.network`; Regions that are down are counted here. What a
+Links and pauses are counted in :mod:`~lastwriter.emulator.network`, what befalls requests is in
+:mod:`~lastwriter.emulator.ailments`; Regions that are down are counted here. What a
 Region that is down does to its clients' connections is the caller's to do: ``on_clients`` is told.
 """
 
@@ -11,8 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from lastwriter.emulator import ailments
 from lastwriter.emulator.core import Core
-from lastwriter.emulator.faults import FaultSpec, FaultState
+from lastwriter.emulator.faults import ON_LINKS, FaultSpec, FaultState
 from lastwriter.emulator.network import Link
 
 KEPT: Final = 1000
@@ -43,10 +45,17 @@ class FaultBook:
         self._active[name] = FaultState(id=name, spec=spec, onset_ns=self._core.scheduler.now_ns)
         network = self._core.network
         self._broken[name] = links = self._links(spec)
-        if spec.kind == "replication-paused":
-            for region in spec.regions:
-                network.pause(region)
-        network.break_links(links)
+        if spec.kind in ailments.KINDS:
+            self._core.ailments.add(spec)
+        elif spec.kind == "link-latency":
+            network.slow_down(links, round(spec.latency * 1e9), round(spec.jitter * 1e9))
+        elif spec.kind == "clock-skew":
+            self._skew(spec, 1)
+        else:
+            if spec.kind == "replication-paused":
+                for region in spec.regions:
+                    network.pause(region)
+            network.break_links(links)
         self._tell(spec)
         self._core.scheduler.settle()
         self.renew(name)
@@ -68,11 +77,19 @@ class FaultBook:
         network, now_ns = self._core.network, self._core.scheduler.now_ns
         healed = state.model_copy(update={"healed_ns": now_ns})
         self._healed.appendleft(healed)
-        if state.spec.kind == "replication-paused":
-            for region in state.spec.regions:
-                network.resume(region)
-        network.heal_links(self._broken.pop(name), now_ns)
-        self._tell(state.spec)
+        spec, links = state.spec, self._broken.pop(name)
+        if spec.kind in ailments.KINDS:
+            self._core.ailments.remove(spec)
+        elif spec.kind == "link-latency":
+            network.slow_down(links, -round(spec.latency * 1e9), -round(spec.jitter * 1e9))
+        elif spec.kind == "clock-skew":
+            self._skew(spec, -1)
+        else:
+            if spec.kind == "replication-paused":
+                for region in spec.regions:
+                    network.resume(region)
+            network.heal_links(links, now_ns)
+        self._tell(spec)
         self._core.scheduler.settle()
         return healed
 
@@ -101,9 +118,13 @@ class FaultBook:
             for region in spec.regions:
                 self._on_clients(region)
 
+    def _skew(self, spec: FaultSpec, sign: int) -> None:
+        for region in spec.regions:
+            self._core.environment.clock(region).ahead_ns += sign * round(spec.offset * 1e9)
+
     def _links(self, spec: FaultSpec) -> list[Link]:
         network = self._core.network
-        if spec.kind == "link-cut":
+        if spec.kind in ON_LINKS:
             pairs = [(a, b) for a, b in spec.links] + ([] if spec.one_way else [(b, a) for a, b in spec.links])
             return [network.links[pair] for pair in dict.fromkeys(pairs)]
         return list(dict.fromkeys(link for region in spec.regions for link in network.around(region)))

@@ -8,7 +8,7 @@ request does, and the parts of one batch may be in progress at once, in differen
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lastwriter.emulator.errors import ApiError
 
@@ -21,12 +21,19 @@ Finish = Callable[[list[Outcome]], dict[str, Any]]
 """The reply's body out of the outcomes, in the parts' order; raises ApiError."""
 
 
+class Taker(Protocol):
+    """Whatever waits for the outcomes of parts."""
+
+    def take(self, number: int, outcome: Outcome) -> None:
+        """The outcome of the part of this number; only the first counts."""
+
+
 class Part:
     """In place of a request's handle."""
 
     __slots__ = ("_gathering", "_number")
 
-    def __init__(self, gathering: Gathering, number: int) -> None:
+    def __init__(self, gathering: Taker, number: int) -> None:
         self._gathering = gathering
         self._number = number
 

@@ -74,6 +74,11 @@ class Exchange:
         self._payload: bytes | None = None
         self.keep = keep
 
+    def cut(self) -> None:
+        """Reset the connection instead of an answer."""
+        if self._connection is not None:
+            self._connection.reset()
+
     def reply(self, status: int, body: Any) -> None:
         """Answer with ``body`` (JSON-able, or bytes as they are). Only the first answer counts."""
         connection = self._connection

@@ -167,6 +167,8 @@ class Journal:
             if not link.breaks:
                 left_ns = appended_ns if appended_ns > link.up_since_ns else link.up_since_ns
                 due_ns = left_ns + link.latency_ns
+                if link.jitter_ns:
+                    due_ns += self._environment.jitter_ns(link)
                 if best is None or due_ns < best_ns:
                     best, best_ns = other, due_ns
                     entry.via = link
@@ -209,6 +211,9 @@ class Journal:
             return
         now_ns = self._scheduler.now_ns
         due_ns = now_ns + path[0]
+        for link in path[1]:
+            if link.jitter_ns:
+                due_ns += self._environment.jitter_ns(link)
         channel = site.channel
         if channel:
             due_ns = max(due_ns, channel[-1].due_ns)

@@ -28,7 +28,7 @@ from random import Random
 from typing import Any, Final
 
 from lastwriter.emulator.arranged import Arranged
-from lastwriter.emulator.environment import Environment, Handle
+from lastwriter.emulator.environment import Clock, Environment, Handle
 from lastwriter.emulator.network import Link
 from lastwriter.emulator.operations import Get, Item, Key, Write
 from lastwriter.emulator.transactions import conflict
@@ -63,10 +63,11 @@ class ReplicatorDelay:
 class MrecReplica:
     """One Region's copy."""
 
-    __slots__ = ("items", "locked", "outgoing", "region", "watcher")
+    __slots__ = ("clock", "items", "locked", "outgoing", "region", "watcher")
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, clock: Clock) -> None:
         self.region = region
+        self.clock = clock
         self.items: dict[Key, Version] = {}
         self.outgoing: list[Replicator] = []
         self.watcher: Arranged | None = None
@@ -104,6 +105,8 @@ class Replicator:
         scheduler = self._environment.scheduler
         link = self.link
         due_ns = scheduler.now_ns + link.latency_ns + self._delay.draw()
+        if link.jitter_ns:
+            due_ns += self._environment.jitter_ns(link)
         pending = self._pending.get(key)
         if pending is None:
             if due_ns <= scheduler.now_ns and not link.breaks:
@@ -123,7 +126,7 @@ class Replicator:
         scheduler = self._environment.scheduler
         due_ns = scheduler.now_ns + self.link.latency_ns
         for key in held:
-            scheduler.at(due_ns, self._arrive, key)
+            scheduler.at(due_ns + self._environment.jitter_ns(self.link), self._arrive, key)
 
     def set_delay(self, delay: ReplicatorDelay) -> None:
         """Draw from ``delay`` for changes made from now on."""
@@ -154,7 +157,7 @@ class MrecTable:
 
     def add(self, region: str) -> MrecReplica:
         """A new copy with everything that the others have."""
-        replica = MrecReplica(region)
+        replica = MrecReplica(region, self._environment.clock(region))
         links = self._environment.network.links
         for other in self.replicas.values():
             for key, version in other.items.items():
@@ -203,7 +206,7 @@ class MrecTable:
         """A local change: ``old``, of that ``version``, becomes ``new``."""
         if new is None and old is None:
             return
-        timestamp = self._environment.scheduler.now_ns
+        timestamp = self._environment.scheduler.now_ns + replica.clock.ahead_ns
         if version is not None and timestamp <= version[0]:
             timestamp = version[0] + 1
         replica.items[key] = version = (timestamp, replica.region, new)
@@ -249,6 +252,9 @@ class MrecTable:
             for replicator in replica.outgoing:
                 if replicator.link is link:
                     replicator.release()
+
+    def on_latency(self) -> None:
+        """Nothing to do: what is sent from now on takes the new time."""
 
     def on_paused(self, region: str, paused: bool) -> None:
         """Nothing to do: a pause breaks the links too."""

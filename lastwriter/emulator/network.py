@@ -16,12 +16,14 @@ RoundTrip = Callable[[str, str], int]
 class Link:
     """The way from ``source`` to ``target``."""
 
-    __slots__ = ("breaks", "latency_ns", "source", "target", "up_since_ns")
+    __slots__ = ("added_ns", "breaks", "jitter_ns", "latency_ns", "source", "target", "up_since_ns")
 
     def __init__(self, source: str, target: str, latency_ns: int) -> None:
         self.source = source
         self.target = target
         self.latency_ns = latency_ns
+        self.added_ns = 0  # part of latency_ns
+        self.jitter_ns = 0  # a message takes up to this longer
         self.breaks = 0
         self.up_since_ns = -(1 << 62)
 
@@ -34,6 +36,9 @@ class Observer(Protocol):
 
     def on_healed(self, link: Link) -> None:
         """``link`` has just become whole."""
+
+    def on_latency(self) -> None:
+        """Messages sent from now on take other times."""
 
     def on_paused(self, region: str, paused: bool) -> None:
         """Replication of ``region`` was paused or resumed; its links broke before, or heal after."""
@@ -66,7 +71,16 @@ class Network:
         """Messages sent from now on take ``scale`` times the measured time."""
         self._scale = scale
         for link in self.links.values():
-            link.latency_ns = self._latency_ns(link.source, link.target)
+            link.latency_ns = self._latency_ns(link.source, link.target) + link.added_ns
+        self._tell_latency()
+
+    def slow_down(self, links: Iterable[Link], added_ns: int, jitter_ns: int) -> None:
+        """Messages on the links take ``added_ns`` longer, and up to ``jitter_ns`` more; negative: takes that back."""
+        for link in links:
+            link.added_ns += added_ns
+            link.latency_ns += added_ns
+            link.jitter_ns += jitter_ns
+        self._tell_latency()
 
     def around(self, region: str) -> list[Link]:
         """Every link to and from ``region``."""
@@ -112,6 +126,10 @@ class Network:
     def paused(self, region: str) -> bool:
         """Whether replication of ``region`` is paused."""
         return self._pauses.get(region, 0) > 0
+
+    def _tell_latency(self) -> None:
+        for observer in self.observers:
+            observer.on_latency()
 
     def _latency_ns(self, source: str, target: str) -> int:
         return round(self._round_trip_ns(source, target) * self._scale / 2)

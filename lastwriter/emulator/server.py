@@ -18,7 +18,7 @@ import orjson
 
 from lastwriter.emulator.control import ControlApi
 from lastwriter.emulator.core import Core
-from lastwriter.emulator.environment import Reply
+from lastwriter.emulator.environment import RESET, Reply
 from lastwriter.emulator.errors import ApiError, internal_error, serialization
 from lastwriter.emulator.faultbook import FaultBook
 from lastwriter.emulator.http import Connection, Exchange
@@ -134,6 +134,7 @@ class Server:
         self.endpoints = {region: port.url for region, port in zip(config.regions, data_ports, strict=True)}
         self.control_url = self._control_port.url
         self.core = Core(config.regions, config.settings, now_ns=time.monotonic_ns(), wall=time.time)
+        self.core.control.addresses = {region: url.partition("//")[2] for region, url in self.endpoints.items()}
         self._book = FaultBook(self.core, self._clients)
         self._api = ControlApi(self.core, self._book, self.endpoints)
         self._loop = asyncio.get_running_loop()
@@ -204,7 +205,10 @@ class Server:
 
     def _perform(self, replies: list[Reply]) -> None:
         for exchange, status, body in replies:
-            exchange.reply(status, body)
+            if status > 0:
+                exchange.reply(status, body)
+            elif status == RESET:
+                exchange.cut()
         self._waker.at(self.core.next_ns)
 
     def _clients(self, region: str) -> None:

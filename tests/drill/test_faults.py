@@ -173,3 +173,15 @@ def test_stopping_twice_or_without_start_does_no_harm(port: Port, tmp_path: Path
     controller.stop()
     controller.stop()
     assert records(tmp_path / "faults.jsonl") == []
+
+
+def test_what_a_fault_was_told_is_in_its_record(port: Port, tmp_path: Path) -> None:
+    fault = Fault(kind="clock-skew", regions=["us-east-1"], offset="-2s")
+    path = tmp_path / "faults.jsonl"
+    controller = FaultController(port.url, [ScheduledFault("clock-skew-1", fault, 0, 0.1)], path)
+    controller.start(time.monotonic_ns())
+    until(lambda: records(path) and records(path)[0].healed_ns is not None)
+    controller.stop()
+    (record,) = records(path)
+    assert record.parameters == {"offset": "-2s", "offset_ns": -2_000_000_000}
+    assert controller.error is None

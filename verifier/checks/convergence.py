@@ -4,7 +4,8 @@ AWS promises no bound on when, so replicas that still differ at the deadline are
 showed that nothing was waiting to be replicated any more: then nothing will ever make them equal.
 
 The survivor of an item may be any of the last writes that overlapped in time, never one that had been answered before
-another acknowledged write began (in the real time of the clients, clocks allowed for).
+another acknowledged write began (in the real time of the clients; their clocks, and Regions' clocks that a fault has
+put wrong, allowed for).
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ def _superseded(history: History, context: Context, different: Bool) -> list[Vio
     found = []
     bounded = (survivor != NOT_FOUND) & (history.outcome[survivor] == Outcome.OK) & ~different
     slack: Int64 = latest - np.where(bounded, history.end_ns[survivor], latest)
-    for key in np.flatnonzero(bounded & (latest != NULL) & (slack > 2 * context.epsilon_ns)).tolist():
+    allowed_ns = 2 * context.epsilon_ns + context.injected_skew_ns
+    for key in np.flatnonzero(bounded & (latest != NULL) & (slack > allowed_ns)).tolist():
         later = _latest(history, last, key, int(latest[key]))
         witness = (int(survivor[key]), later)
         facts = {"what": "superseded"}

@@ -30,7 +30,7 @@ def check_region_order(history: History, context: Context, *, region_clock_error
     observed = _Observed(history, context)
     if not len(observed.writer):
         return result([], 0, context.regions, 0, "no operation shows a mark")
-    slack = context.epsilon_ns + region_clock_error_ns
+    slack = context.epsilon_ns + region_clock_error_ns + context.injected_skew_ns
     codes = len(context.regions)
     found = [observed.backwards(observed.region * len(history.keys) + observed.key, slack)]
     if slack:

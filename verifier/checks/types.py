@@ -46,6 +46,13 @@ class Context:
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
     """What several checks need and is worked out once, by whoever needs it first (the lineage, a layout by key)."""
 
+    @property
+    def injected_skew_ns(self) -> int:
+        """How far two Regions' clocks may have been apart because of faults: the last writer by them is not always the
+        last in real time."""
+        offsets = (fault.parameters.get("offset_ns", 0) for fault in self.faults if fault.kind == "clock-skew")
+        return sum(abs(offset) for offset in offsets if isinstance(offset, int))
+
 
 @dataclass(frozen=True, slots=True)
 class Violation:

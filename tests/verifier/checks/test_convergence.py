@@ -8,7 +8,7 @@ from tests.verifier.builders import REGIONS, Item, Op, add, build, run_info, wri
 from tests.verifier.stores import simulate
 from verifier.checks.convergence import check_convergence, differing
 from verifier.checks.types import Result
-from verifier.rundir import RunInfo
+from verifier.rundir import FaultRecord, RunInfo
 
 A, B, C = REGIONS
 KEY = {"k": Item(0, 1, -1, 100, 101)}
@@ -56,6 +56,16 @@ def test_a_survivor_that_clocks_could_explain_is_left_alone() -> None:
     ops = [write(0, 5, op=1, prev=-1), write(6, 8, op=2, region=B, prev=-1)]
     history, context = build(ops, mode="MREC", final=dict.fromkeys(REGIONS, KEY), run=settled(), epsilon_ns=1)
     assert check_convergence(history, context).verdict == "holds"
+
+
+@pytest.mark.parametrize(("offset_ns", "verdict"), [(-1, "holds"), (1, "holds"), (0, "violated")])
+def test_a_survivor_that_a_wrong_clock_of_a_region_could_explain_is_left_alone(offset_ns: int, verdict: str) -> None:
+    ops = [write(0, 5, op=1, prev=-1), write(6, 8, op=2, region=B, prev=-1)]
+    skew = FaultRecord(id="f", kind="clock-skew", regions=[A], parameters={"offset_ns": offset_ns}, asked_ns=0)
+    history, context = build(
+        ops, mode="MREC", final=dict.fromkeys(REGIONS, KEY), run=settled(), faults=(skew,) if offset_ns else ()
+    )
+    assert check_convergence(history, context).verdict == verdict
 
 
 def test_an_item_that_nobody_deleted_is_not_gone() -> None:
