@@ -119,6 +119,7 @@ class BatchWrite:
     def __init__(self, request: dict[str, Any], schema_of: FindSchema) -> None:
         check_metrics_and_capacity("BatchWriteItem", request)
         self._capacity = _capacity(request)
+        self._metrics = request.get("ReturnItemCollectionMetrics") == "SIZE"
         given = _tables("BatchWriteItem", request)
         shown = ", ".join(f"{name}={writes}" for name, writes in given.items())
         for writes in given.values():
@@ -139,8 +140,6 @@ class BatchWrite:
             raise validation("Too many items requested for the BatchWriteItem call")
         kinds = {name: [_kind(write) for write in writes] for name, writes in given.items()}
         self.writes = [one for name, writes in given.items() for one in self._compile(name, writes, kinds, schema_of)]
-        metrics = request.get("ReturnItemCollectionMetrics")
-        self._metrics = metrics == "SIZE"
 
     def _compile(
         self, name: str, writes: list[dict[str, Any]], kinds: dict[str, list[str]], schema_of: FindSchema
@@ -156,14 +155,14 @@ class BatchWrite:
 
     def _compile_one(self, kind: str, write: dict[str, Any], schema: TableSchema) -> CompiledWrite:
         if kind == "DeleteRequest":
-            return compile_plain("DeleteItem", write[kind].get("Key"), schema, self._capacity)
+            return compile_plain("DeleteItem", write[kind].get("Key"), schema, self._capacity, self._metrics)
         item = write[kind].get("Item")
         if type(item) is dict:
             for key in schema.keys:
                 value = item.get(key.name)
                 if type(value) is not dict or key.type not in value:
                     raise no_match()
-        return compile_plain("PutItem", item, schema, self._capacity)
+        return compile_plain("PutItem", item, schema, self._capacity, self._metrics)
 
     def finish(self, outcomes: list[Outcome]) -> dict[str, Any]:
         """The reply. A write that is certain not to have happened is left to be sent again; where one may happen
@@ -174,13 +173,19 @@ class BatchWrite:
         if len(refused) == len(outcomes):
             raise refused[0]
         unprocessed: dict[str, list[Any]] = {}
+        metrics: dict[str, list[Any]] = {}
         consumed: list[dict[str, Any]] = []
         for one, outcome in zip(self.writes, outcomes, strict=True):
             if isinstance(outcome, ApiError):
                 unprocessed.setdefault(one.given_name, []).append(one.given)
-            elif self._capacity:
+                continue
+            if self._capacity:
                 consumed.append(outcome["ConsumedCapacity"])
+            if "ItemCollectionMetrics" in outcome:
+                metrics.setdefault(one.given_name, []).append(outcome["ItemCollectionMetrics"])
         body: dict[str, Any] = {"UnprocessedItems": unprocessed}
+        if metrics:
+            body["ItemCollectionMetrics"] = metrics
         if self._capacity:
             body["ConsumedCapacity"] = added_up(consumed)
         return body

@@ -63,7 +63,11 @@ class TransactWrite:
         self.digest = _digest(request)
         given = _members(request, tuple(_OPERATIONS), _ONE_OF)
         self._capacity: str | None = _capacity(request)
-        requests = [(kind, {**content, "ReturnConsumedCapacity": self._capacity}) for kind, content in given]
+        returned = {
+            "ReturnConsumedCapacity": self._capacity,
+            "ReturnItemCollectionMetrics": request.get("ReturnItemCollectionMetrics"),
+        }
+        requests = [(kind, {**content, **returned}) for kind, content in given]
         for kind, content in requests:
             judge_write(_OPERATIONS[kind], content)
         schemas = [schema_of(table_name(content)) for _, content in requests]
@@ -78,13 +82,20 @@ class TransactWrite:
 
     def reply(self, changes: list[Change]) -> dict[str, Any]:
         """Once the changes have taken effect."""
-        if self._capacity is None:
-            return {}
-        parts = (
-            transactional(action.write.reply(old, new)["ConsumedCapacity"], "WriteCapacityUnits")
-            for action, (old, new) in zip(self.actions, changes, strict=True)
-        )
-        return {"ConsumedCapacity": added_up(parts)}
+        body: dict[str, Any] = {}
+        metrics: dict[str, list[Any]] = {}
+        consumed: list[dict[str, Any]] = []
+        for action, (old, new) in zip(self.actions, changes, strict=True):
+            reply = action.write.reply(old, new)
+            if self._capacity is not None:
+                consumed.append(transactional(reply["ConsumedCapacity"], "WriteCapacityUnits"))
+            if "ItemCollectionMetrics" in reply and not action.checks_only:
+                metrics.setdefault(action.table, []).append(reply["ItemCollectionMetrics"])
+        if self._capacity is not None:
+            body["ConsumedCapacity"] = added_up(consumed)
+        if metrics:
+            body["ItemCollectionMetrics"] = metrics
+        return body
 
     def repeated(self, currents: list[Item | None]) -> dict[str, Any]:
         """When the same request has been carried out before: it costs reading the items."""

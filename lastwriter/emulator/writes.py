@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from lastwriter.emulator.capacity import consumed
+from lastwriter.emulator.capacity import collection_metrics, consumed_by_write
 from lastwriter.emulator.errors import (
     ApiError,
     condition_failed,
@@ -33,7 +34,7 @@ from lastwriter.emulator.parameters import (
     expression_values,
 )
 from lastwriter.emulator.schema import TableSchema
-from lastwriter.emulator.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes, write_units
+from lastwriter.emulator.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes
 from lastwriter.emulator.values import Item, canonical_item, canonical_value
 
 _NOTHING: Final[Item] = {}
@@ -62,6 +63,8 @@ class WritePlan:
     item_on_failure: bool
     capacity: str | None
     """ReturnConsumedCapacity, None for NONE."""
+    metrics: bool
+    """ReturnItemCollectionMetrics is SIZE."""
     select: Callable[[Item], Item] | None
     """For UPDATED_OLD and UPDATED_NEW: the parts of an item that the update names."""
     creates: bool
@@ -102,8 +105,11 @@ class CompiledWrite:
             if shown:
                 body["Attributes"] = shown
         if plan.capacity is not None:
-            units = float(write_units(item_bytes(old) if old else 0, item_bytes(new) if new else 0))
-            body["ConsumedCapacity"] = consumed(self.schema.name, units, plan.capacity)
+            body["ConsumedCapacity"] = consumed_by_write(self.schema, old, new, plan.capacity)
+        if plan.metrics:
+            metrics = collection_metrics(self.schema, old, new)
+            if metrics is not None:
+                body["ItemCollectionMetrics"] = metrics
         return body
 
     def _apply(self, current: Item | None) -> Item | None:
@@ -192,14 +198,16 @@ def compile_write(operation: str, request: dict[str, Any], schema: TableSchema) 
     return _compile_carefully(operation, request, schema, None)
 
 
-def compile_plain(operation: str, content: Any, schema: TableSchema, capacity: str | None) -> CompiledWrite:
+def compile_plain(
+    operation: str, content: Any, schema: TableSchema, capacity: str | None, metrics: bool
+) -> CompiledWrite:
     """PutItem of an item, or DeleteItem of a key, without expressions: as batches have them."""
     name = "Item" if operation == "PutItem" else "Key"
     if content is None:
         raise detected([f"Value null at '{name.lower()}' failed to satisfy constraint: Member must not be null"])
     if type(content) is not dict:
         raise serialization("Unexpected field type")
-    return _bind(operation, {name: content}, schema, _PLAIN[capacity], _NOTHING)
+    return _bind(operation, {name: content}, schema, _plain(capacity, metrics), _NOTHING)
 
 
 def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Values]:
@@ -260,13 +268,15 @@ def _plan(operation: str, request: dict[str, Any], scope: Scope) -> WritePlan:
         returned=returned,
         item_on_failure=request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD",
         capacity=capacity if capacity != "NONE" else None,
+        metrics=request.get("ReturnItemCollectionMetrics") == "SIZE",
         select=projector(changed) if returned in ("UPDATED_OLD", "UPDATED_NEW") else None,
         creates=not clauses or "SET" in clauses or "ADD" in clauses,
     )
 
 
-_PLAIN: Final = {
-    capacity: WritePlan(
+@lru_cache
+def _plain(capacity: str | None, metrics: bool) -> WritePlan:
+    return WritePlan(
         condition=None,
         condition_paths=[],
         update=None,
@@ -277,11 +287,10 @@ _PLAIN: Final = {
         returned="NONE",
         item_on_failure=False,
         capacity=capacity,
+        metrics=metrics,
         select=None,
         creates=True,
     )
-    for capacity in (None, "TOTAL", "INDEXES")
-}
 
 
 def _bind(
