@@ -1,0 +1,1 @@
+"""The general search: is a history linearizable by a model that anyone can write down in a few pure functions?"""
