@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart install test browser lint types format clean
+.PHONY: help quickstart install test explore browser lint types format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,6 +16,9 @@ install: $(VENV)/.installed-dev  ## everything a developer needs
 
 test: $(VENV)/.installed-dev browser  ## all tests
 	$(BIN)/pytest -n auto --dist worksteal
+
+explore: $(VENV)/.installed-dev  ## property tests on new random examples, for long
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto --dist worksteal -m "not e2e and not wheel"
 
 # The report's tests open it in a real browser. Debian's and Ubuntu's chromium is installed where that is allowed; elsewhere
 # the tests say what they left out (and fail in CI, where nothing may be left out).
