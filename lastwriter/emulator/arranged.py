@@ -7,7 +7,7 @@ Rules
 2. A local index shows what the replica has, at once.
 3. A global index is a table of its own that follows: it holds a reference to each item that has its keys, and takes a
    change ``index_delay`` after the replica has. Changes reach it in the order in which the replica had them.
-4. ``watcher`` of the replica is who has to be told of changes; None as long as there is nobody.
+4. ``watcher`` of the replica is who has to be told of changes; None as long as nobody ever was.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ from lastwriter.emulator.views import Place, View
 
 Version = tuple[Any, ...]
 """A version of an item, the item last (None: deleted)."""
-Observer = Callable[[Key, Item | None, Item | None], None]
-"""Told of a change: key, item before, item after."""
 Later = Callable[[Callable[[Key, Item | None], None], Key, Item | None], None]
 """Call this with these two once the indexes' delay is over."""
+
+
+class Observer(Protocol):
+    """Wants to know what changes in a replica."""
+
+    def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
+        """The replica had ``old`` and has ``new``."""
 
 
 class Store(Protocol):
@@ -34,7 +39,7 @@ class Store(Protocol):
 
     items: dict[Key, Any]
     """Key → version of it, the item last."""
-    watcher: Arranged | None
+    watcher: Observer | None
 
 
 class Rows:
@@ -119,13 +124,13 @@ class Arranged:
         rows = self._at_once.get(name)
         if rows is None:
             rows = self._at_once[name] = Rows(View(self._schema, index), self._store.items)
-            self._store.watcher = self
+            self._watch()
         return rows
 
     def add(self, index: IndexSchema) -> None:
         """Fill a global index with what the replica has, and let it follow."""
         self._behind[index.name] = GlobalIndex(View(self._schema, index), self._store.items)
-        self._store.watcher = self
+        self._watch()
 
     def remove(self, name: str) -> None:
         """Drop a global index."""
@@ -134,23 +139,29 @@ class Arranged:
     def observe(self, observer: Observer) -> None:
         """Tell ``observer`` of every change from now on."""
         self._observers.append(observer)
-        self._store.watcher = self
+        self._watch()
 
     def ignore(self, observer: Observer) -> None:
         """Tell it no more."""
         self._observers.remove(observer)
+        self._watch()
 
     def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
         """The replica had ``old`` and has ``new``."""
         for rows in self._at_once.values():
             rows.change(key, old, new)
         for observer in self._observers:
-            observer(key, old, new)
+            observer.changed(key, old, new)
         if self._behind:
             if self._later is None:
                 self._follow(key, new)
             else:
                 self._later(self._follow, key, new)
+
+    def _watch(self) -> None:
+        """Be told of changes; a lone observer is told without a detour."""
+        alone = len(self._observers) == 1 and not self._at_once and not self._behind
+        self._store.watcher = self._observers[0] if alone else self
 
     def _follow(self, key: Key, new: Item | None) -> None:
         for index in self._behind.values():

@@ -40,16 +40,17 @@ class Expiry:
         self._timer_ns: int | None = None
         self._on = True
         for key, item in member.store.visible():
-            self._changed(key, None, item)
-        member.arranged.observe(self._changed)
+            self.changed(key, None, item)
+        member.arranged.observe(self)
 
     def stop(self) -> None:
         """No more deletions."""
         self._on = False
         self._heap = []
-        self._member.arranged.ignore(self._changed)
+        self._member.arranged.ignore(self)
 
-    def _changed(self, key: Key, old: Item | None, new: Item | None) -> None:
+    def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
+        """An item may have got another time."""
         at_s = self._time(new)
         if at_s is not None and at_s != self._time(old):
             heappush(self._heap, (at_s, hash(key), key))
@@ -82,9 +83,20 @@ class Expiry:
             version = store.items.get(key)
             item = version[-1] if version is not None else None
             if item is not None and self._time(item) == at_s:
-                engine.store(store, key, version, item, None)
+                self._delete(engine, store, key, version, item)
         if self._heap:
             self._arm()
+
+    def _delete(self, engine: Any, store: Any, key: Key, version: Any, item: Item) -> None:
+        stream = self._member.stream
+        if stream is None:
+            engine.store(store, key, version, item, None)
+            return
+        stream.expiring = True
+        try:
+            engine.store(store, key, version, item, None)
+        finally:
+            stream.expiring = False
 
 
 class TimeToLive:

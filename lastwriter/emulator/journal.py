@@ -32,7 +32,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from lastwriter.emulator.arranged import Arranged
+from lastwriter.emulator.arranged import Observer
 from lastwriter.emulator.environment import Environment
 from lastwriter.emulator.network import Link
 from lastwriter.emulator.operations import Item, Key
@@ -58,7 +58,7 @@ class Site:
         self.bit = bit
         self.witness = witness
         self.items: dict[Key, Version] = {}
-        self.watcher: Arranged | None = None
+        self.watcher: Observer | None = None
         self.uncommitted: dict[Entry, None] = {}  # appended here, no second holder yet; in order
         self.channel: deque[_Delivery] = deque()  # on their way here, in journal order
         self.backlog: deque[Entry] = deque()  # after those in the channel; no way to bring them here now

@@ -12,6 +12,7 @@ from lastwriter.emulator.schema import IndexSchema, TableSchema, TableSettings
 
 if TYPE_CHECKING:
     from lastwriter.emulator.expiry import Expiry
+    from lastwriter.emulator.streams import Stream
 
 ACCOUNT: Final = "000000000000"
 
@@ -20,8 +21,8 @@ class Member:
     """A table of one Region: alone, or a replica of a global table."""
 
     __slots__ = (
-        "arn", "arranged", "created", "deletion_protection", "expiry", "region", "status", "store", "stream_label",
-        "table", "table_id", "tags",
+        "arn", "arranged", "created", "deletion_protection", "expiry", "region", "status", "store", "stream",
+        "stream_label", "table", "table_id", "tags",
     )  # fmt: skip
 
     def __init__(
@@ -29,6 +30,7 @@ class Member:
     ) -> None:
         self.table = table
         self.region = region
+        self.stream: Stream | None = None
         self.use(store, later)
         self.status = "CREATING"
         self.created = created
@@ -43,6 +45,8 @@ class Member:
         """The table's data is in ``store`` from now on."""
         self.store = store
         self.arranged = Arranged(self.table.schema, store, later)
+        if self.stream is not None:
+            self.arranged.observe(self.stream)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from math import log, log1p
 from random import Random
 from typing import Any, Final
 
-from lastwriter.emulator.arranged import Arranged
+from lastwriter.emulator.arranged import Observer
 from lastwriter.emulator.environment import Clock, Environment, Handle
 from lastwriter.emulator.network import Link
 from lastwriter.emulator.operations import Get, Item, Key, Write
@@ -70,7 +70,7 @@ class MrecReplica:
         self.clock = clock
         self.items: dict[Key, Version] = {}
         self.outgoing: list[Replicator] = []
-        self.watcher: Arranged | None = None
+        self.watcher: Observer | None = None
         self.locked: set[Key] = set()  # held by transactions
 
     def visible(self) -> Iterator[tuple[Key, Item]]:

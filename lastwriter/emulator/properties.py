@@ -12,6 +12,7 @@ from typing import Any, Final
 from lastwriter.emulator.errors import ApiError, invalid_parameter, serialization, validation
 from lastwriter.emulator.members import IndexState, Member, Table
 from lastwriter.emulator.schema import MAX_GLOBAL_INDEXES, check_units, parse_global_index
+from lastwriter.emulator.streams import Streams
 from lastwriter.emulator.values import check_boolean, check_string
 
 SUPPORTED: Final = frozenset(
@@ -31,11 +32,11 @@ Later = Callable[..., None]
 
 
 class Properties:
-    """Changes properties of tables. ``label``: a new stream's label; ``now``: seconds since 1970."""
+    """Changes properties of tables. ``now``: seconds since 1970."""
 
-    def __init__(self, later: Later, label: Callable[[], str], now: Callable[[], float]) -> None:
+    def __init__(self, later: Later, streams: Streams, now: Callable[[], float]) -> None:
         self._later = later
-        self._label = label
+        self._streams = streams
         self._now = now
 
     def change(self, member: Member, request: dict[str, Any]) -> None:
@@ -138,7 +139,9 @@ class Properties:
         table.stream_view_type = view
         for member in table.members.values():
             if view is not None:
-                member.stream_label = self._label()
+                self._streams.start(member)
+            else:
+                self._streams.stop(member)
         self._update(table)
 
     # -- indexes

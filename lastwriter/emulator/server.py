@@ -27,7 +27,7 @@ from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.timers import Waker
 from lastwriter.errors import UserError
 
-_TARGET_PREFIX: Final = b"DynamoDB_20120810."
+_TARGETS: Final = frozenset({b"DynamoDB_20120810", b"DynamoDBStreams_20120810"})
 _PARENT_POLL_S: Final = 0.5
 _IDLE_S: Final = 1.0
 
@@ -268,7 +268,8 @@ class RegionService(_Listening):
             exchange.reply(200, f"healthy: dynamodb.{self._region}.amazonaws.com ".encode())
             return
         try:
-            if target is None or not target.startswith(_TARGET_PREFIX):
+            service, _, operation = (target or b"").partition(b".")
+            if service not in _TARGETS:
                 raise ApiError("UnknownOperationException", "")
             try:
                 request = orjson.loads(body)
@@ -276,7 +277,7 @@ class RegionService(_Listening):
                 raise serialization("") from None
             if type(request) is not dict:
                 raise serialization("Unexpected field type")
-            self._owner.request(self._region, target[18:].decode("latin-1"), request, exchange)
+            self._owner.request(self._region, operation.decode("latin-1"), request, exchange)
         except ApiError as error:
             exchange.reply(error.status, error.body())
         except Exception:  # noqa: BLE001 - one request's failure is a 500 for it, never the end of the emulator

@@ -36,6 +36,9 @@ class Settings(BaseModel):
         0.0, description="how long a transaction holds its items: other writes of them are refused meanwhile"
     )
     ttl_delay: Duration = Field(1.0, description="how long after its time to live an item is deleted")
+    stream_records: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
+        100_000, description="records that a stream keeps, for a table and Region; older ones are trimmed"
+    )
     mrsc_timeout: Duration = Field(
         2.0, description="MRSC: a write or strong read that cannot commit by then is answered with 500"
     )

@@ -35,6 +35,7 @@ from lastwriter.emulator.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.operations import table_name
 from lastwriter.emulator.properties import Properties
 from lastwriter.emulator.schema import parse_create_table
+from lastwriter.emulator.streams import Streams
 from lastwriter.emulator.tagging import Tags, merged
 from lastwriter.emulator.updates import MembershipChange, parse_update
 
@@ -62,7 +63,8 @@ class ControlPlane:
         self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
         self.addresses: dict[str, str] = {}
         """Region → host and port, where DescribeEndpoints sends clients."""
-        self._properties = Properties(self._later, self._stream_label, wall)
+        self._streams = Streams(environment, wall)
+        self._properties = Properties(self._later, self._streams, wall)
         self._ttl = TimeToLive(environment, wall, self._member)
         tags = Tags(lambda region, name: self.members[region].get(name))
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
@@ -78,6 +80,7 @@ class ControlPlane:
             "ListTagsOfResource": tags.list,
             "DescribeLimits": lambda region, request: dict(_LIMITS),
             "DescribeEndpoints": self.describe_endpoints,
+            **self._streams.operations,
         }
 
     # -- operations
@@ -264,7 +267,6 @@ class ControlPlane:
         witness = change.witness_creation
         if witness is not None:
             self._environment.network.add(witness)
-        self._enable_stream(table)
         table.engine.close()
         table.engine = engine = MrscTable(self._environment, (source.region, *change.creations), witness)
         table.witness = witness
@@ -310,24 +312,19 @@ class ControlPlane:
         table_id = str(uuid.UUID(int=self._environment.rng.getrandbits(128), version=4))
         member = Member(table, region, store, self._index_later, created, table_id)
         if table.stream_view_type:
-            member.stream_label = self._stream_label()
+            self._streams.start(member)
         table.members[region] = member
         self.members[region][table.schema.name] = member
         self._ttl.follow(member)
         return member
 
     def _enable_stream(self, table: Table) -> None:
-        """A global table has a stream; one that is there keeps its view type (221, 305)."""
+        """An MREC group has a stream; one that is there keeps its view type (221, 305)."""
         if table.stream_view_type is None:
             table.stream_view_type = "NEW_AND_OLD_IMAGES"
         for member in table.members.values():
-            member.stream_label = member.stream_label or self._stream_label()
-
-    def _stream_label(self) -> str:
-        import datetime  # only here, and slow to start with
-
-        now = datetime.datetime.fromtimestamp(self._wall(), datetime.UTC)
-        return now.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now.microsecond // 1000:03d}"
+            if member.stream is None:
+                self._streams.start(member)
 
     def _leave(self, member: Member) -> None:
         member.status = "DELETING"
@@ -344,6 +341,7 @@ class ControlPlane:
             self.tables.remove(table)
 
     def _forget(self, member: Member) -> None:
+        self._streams.stop(member)
         name = member.table.schema.name
         self.serving[member.region].pop(name, None)
         self.members[member.region].pop(name, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lastwriter.emulator.arranged import Arranged
+from lastwriter.emulator.arranged import Arranged, Observer
 from lastwriter.emulator.operations import Item, Key, TableSchema, item_key
 
 
@@ -14,7 +14,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.items: dict[Key, Any] = {}
-        self.watcher: Arranged | None = None
+        self.watcher: Observer | None = None
 
     def set(self, key: Key, new: Item | None) -> None:
         """Put or delete."""

@@ -27,10 +27,10 @@ def emulator(regions: tuple[str, ...] = REGIONS, **more: Any) -> Iterator[Emulat
         yield running
 
 
-def client(endpoint: str, region: str, read_timeout: float = 10) -> Any:
+def client(endpoint: str, region: str, read_timeout: float = 10, service: str = "dynamodb") -> Any:
     """A boto3 client that never retries."""
     return boto3.client(
-        "dynamodb",
+        service,
         endpoint_url=endpoint,
         region_name=region,
         aws_access_key_id="test",

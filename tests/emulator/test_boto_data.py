@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.running import clients, emulator
+from tests.emulator.running import client, clients, emulator
 from tests.emulator.virtual import create_request, indexed_request, keys
 
 
@@ -115,3 +115,16 @@ def test_tables_are_changed_tagged_and_given_a_time_to_live(east: Any) -> None:
     described = east.describe_time_to_live(TableName="changed")["TimeToLiveDescription"]
     assert described == {"TimeToLiveStatus": "ENABLED", "AttributeName": "until"}
     assert east.describe_endpoints()["Endpoints"][0]["CachePeriodInMinutes"] == 1440
+
+
+def test_streams(east: Any) -> None:
+    view = {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}}
+    arn = east.create_table(**create_request("streamed"), **view)["TableDescription"]["LatestStreamArn"]
+    east.put_item(TableName="streamed", Item={"pk": {"S": "a"}, "b": {"B": b"bytes"}})
+    streams = client(east.meta.endpoint_url, "us-east-1", service="dynamodbstreams")
+    assert [one["StreamArn"] for one in streams.list_streams(TableName="streamed")["Streams"]] == [arn]
+    shard = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
+    start = {"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    page = streams.get_records(ShardIterator=streams.get_shard_iterator(**start)["ShardIterator"])
+    assert [record["dynamodb"]["NewImage"]["b"] for record in page["Records"]] == [{"B": b"bytes"}]
+    assert streams.get_records(ShardIterator=page["NextShardIterator"])["Records"] == []
