@@ -24,6 +24,7 @@ import multiprocessing.connection
 import random
 import ssl
 import statistics
+import sys
 import tempfile
 import time
 import zlib
@@ -36,7 +37,7 @@ KINDS = (PEER, "boto3 recorded", "wire", "wire recorded")
 PROMISE = 15
 REGION, TABLE = "us-east-1", "counters"
 TOKEN = "IQoJb3JpZ2luX2VjE" + "Ab9/" * 200  # as long as a role's session token is
-TLS = Path(__file__).parents[1] / "tests/client/tls"
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 def main() -> None:
@@ -51,18 +52,23 @@ def main() -> None:
     )
     options = parser.parse_args()
 
+    tls = None
+    if options.tls:
+        from tests.certificates import certificates
+
+        tls = certificates()
     context = multiprocessing.get_context("spawn")
     server = None
     endpoint = options.endpoint
     if endpoint is None:
         parent, child = context.Pipe()
-        server = context.Process(target=_serve, args=(child, options.tls), daemon=True)
+        server = context.Process(target=_serve, args=(child, tls), daemon=True)
         server.start()
         endpoint = f"{'https' if options.tls else 'http'}://127.0.0.1:{parent.recv()}"
     pipes = {}
     for kind in KINDS:
         pipes[kind], child = context.Pipe()
-        context.Process(target=_client, args=(child, kind, endpoint, options.users, options.tls), daemon=True).start()
+        context.Process(target=_client, args=(child, kind, endpoint, options.users, tls), daemon=True).start()
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(options.rounds + 1):
         for kind in random.sample(KINDS, len(KINDS)):
@@ -90,7 +96,9 @@ def main() -> None:
     print(f"{'met' if recorded >= PROMISE else 'NOT MET'}: wire recorded ≥ {PROMISE} × {PEER} (median {recorded:.1f})")
 
 
-def _client(pipe: multiprocessing.connection.Connection, kind: str, endpoint: str, users: int, tls: bool) -> None:
+def _client(
+    pipe: multiprocessing.connection.Connection, kind: str, endpoint: str, users: int, tls: Path | None
+) -> None:
     from gevent import monkey
 
     monkey.patch_all()
@@ -128,13 +136,13 @@ def _client(pipe: multiprocessing.connection.Connection, kind: str, endpoint: st
 
 
 def _intents(
-    kind: str, endpoint: str, tls: bool, directory: Path
+    kind: str, endpoint: str, tls: Path | None, directory: Path
 ) -> tuple[Callable[[int], Callable[[], bool]], Callable[[], None]]:
     """For each user a function that does one operation and says whether it went well; and what flushes the record."""
     from lastwriter.client.clients import make_client
     from lastwriter.client.credentials import StaticCredentials
 
-    bundle = str(TLS / "ca.pem") if tls else None
+    bundle = str(tls / "ca.pem") if tls else None
     keys = [f"counter-{number}" for number in range(100)]
     if kind == PEER:
         import boto3
@@ -219,7 +227,7 @@ def _intents(
     return recorded, recorder.flush
 
 
-def _serve(pipe: multiprocessing.connection.Connection, tls: bool) -> None:
+def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None) -> None:
     """The least that is a DynamoDB endpoint: the same two answers for ever, with their checksums."""
     import uvloop
 
@@ -265,7 +273,7 @@ def _serve(pipe: multiprocessing.connection.Connection, tls: bool) -> None:
         context = None
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+            context.load_cert_chain(tls / "server.pem", tls / "server.key")
         listening = await asyncio.get_running_loop().create_server(Lean, "127.0.0.1", 0, ssl=context)
         pipe.send(listening.sockets[0].getsockname()[1])
         await listening.serve_forever()

@@ -11,10 +11,9 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-TLS = Path(__file__).with_name("tls")
+from tests.certificates import certificates
 
 
 @dataclass
@@ -48,7 +47,7 @@ class ScriptedServer:
         self._context: ssl.SSLContext | None = None
         if self.tls:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self._context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+            self._context.load_cert_chain(certificates() / "server.pem", certificates() / "server.key")
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
         return self

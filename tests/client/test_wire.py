@@ -17,7 +17,8 @@ from lastwriter.client.credentials import CredentialsUnavailable, Keys, StaticCr
 from lastwriter.client.protocol import DynamoClient, Reply
 from lastwriter.client.wire import WireClient
 from lastwriter.errors import UserError
-from tests.client.scripted_server import TLS, Request, ScriptedServer, Step, reply
+from tests.certificates import certificates
+from tests.client.scripted_server import Request, ScriptedServer, Step, reply
 from verifier.history.schema import Outcome
 
 CREDENTIALS = StaticCredentials("AKIDEXAMPLE", "secret-that-is-nowhere-shown")
@@ -212,7 +213,12 @@ def test_a_request_larger_than_the_socket_takes_at_once(tls: bool) -> None:
     body = {"TableName": "t", "Item": {"pk": {"S": "k"}, "pad": {"S": "x" * 4_000_000}}}
     with ScriptedServer(lambda _: [reply()], tls=tls) as server:
         client = make_client(
-            "wire", server.endpoint, "us-east-1", CREDENTIALS, 20.0, ca_bundle=str(TLS / "ca.pem") if tls else None
+            "wire",
+            server.endpoint,
+            "us-east-1",
+            CREDENTIALS,
+            20.0,
+            ca_bundle=str(certificates() / "ca.pem") if tls else None,
         )
         others = 0
 
@@ -292,7 +298,7 @@ def test_ipv6(kind: ClientKind) -> None:
 def test_tls_with_a_certificate_that_fits(kind: ClientKind) -> None:
     large = b'{"Attributes":{"pad":{"S":"' + b"x" * 200_000 + b'"}}}'
     with ScriptedServer(lambda _: [reply(large)], tls=True) as server:
-        client = _client(server, kind, ca_bundle=str(TLS / "ca.pem"))
+        client = _client(server, kind, ca_bundle=str(certificates() / "ca.pem"))
         for _ in range(5):
             got = _write(client)
             assert _summary(got) == OK
@@ -305,11 +311,11 @@ def test_tls_with_a_certificate_that_fits(kind: ClientKind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_tls_faults(kind: ClientKind) -> None:
     with ScriptedServer(lambda _: ["close"], tls=True) as server:
-        client = _client(server, kind, ca_bundle=str(TLS / "ca.pem"))
+        client = _client(server, kind, ca_bundle=str(certificates() / "ca.pem"))
         assert _summary(_write(client)) == (Outcome.UNKNOWN, 0, "ConnectionReset")
         client.close()
     with ScriptedServer(lambda _: [reply(b'{"a":1}')[:-3], 0.02, "close"], tls=True) as server:
-        client = _client(server, kind, ca_bundle=str(TLS / "ca.pem"))
+        client = _client(server, kind, ca_bundle=str(certificates() / "ca.pem"))
         assert _summary(_write(client)) == (Outcome.UNKNOWN, 0, "ShortReply")
         client.close()
 
@@ -323,7 +329,7 @@ def test_tls_without_trust_sends_nothing(kind: ClientKind) -> None:
         assert server.requests == []
     with ScriptedServer(lambda _: [reply()], tls=True, host="0.0.0.0") as server:
         other_name = f"https://127.0.0.2:{server.port}"  # trusted, but the certificate is not for that address
-        client = make_client(kind, other_name, "us-east-1", CREDENTIALS, 2.0, ca_bundle=str(TLS / "ca.pem"))
+        client = make_client(kind, other_name, "us-east-1", CREDENTIALS, 2.0, ca_bundle=str(certificates() / "ca.pem"))
         assert _summary(_write(client)) == (Outcome.FAIL, 0, "ConnectError")
         client.close()
         assert server.requests == []
@@ -343,11 +349,11 @@ def test_no_tls_at_the_other_end(kind: ClientKind) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         endpoint = f"https://127.0.0.1:{listener.getsockname()[1]}"
-        client = make_client(kind, endpoint, "us-east-1", CREDENTIALS, 1.0, ca_bundle=str(TLS / "ca.pem"))
+        client = make_client(kind, endpoint, "us-east-1", CREDENTIALS, 1.0, ca_bundle=str(certificates() / "ca.pem"))
         assert _summary(_write(client)) == (Outcome.FAIL, 0, "ConnectError")
         thread.join()
         client.close()
-        silent = make_client(kind, endpoint, "us-east-1", CREDENTIALS, 0.2, ca_bundle=str(TLS / "ca.pem"))
+        silent = make_client(kind, endpoint, "us-east-1", CREDENTIALS, 0.2, ca_bundle=str(certificates() / "ca.pem"))
         assert _summary(_write(silent)) == (Outcome.FAIL, 0, "ConnectError")
         silent.close()
 
