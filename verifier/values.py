@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Final, Literal
 
 Unit = Literal["count", "share", "ms", "ratio"]
@@ -41,7 +42,7 @@ def format_value(value: float, unit: Unit) -> str:
     if unit == "count":
         return f"{round(value):,}"
     if unit == "share":
-        return f"{value * 100:.3g}%" if 0 < value < 0.001 else f"{_plain(value * 100, 2)}%"
+        return f"{_three_digits(value * 100)}%" if 0 < value < 0.001 else f"{_plain(value * 100, 2)}%"
     if unit == "ms":
         return format_ms(value)
     return _plain(value, 3)
@@ -54,9 +55,14 @@ def _plain(value: float, digits: int) -> str:
 
 
 def format_ms(milliseconds: float) -> str:
-    """``85 µs``-``4.2 ms``-``3.1 s`` without the space, three digits."""
+    """``85µs``, ``4.2ms``, ``3.1s``: three digits."""
     if milliseconds < 0.1:
-        return f"{milliseconds * 1e3:.3g}µs"
-    if milliseconds < 1000:
-        return f"{milliseconds:.3g}ms"
-    return f"{milliseconds / 1e3:.3g}s" if milliseconds < 1e6 else f"{milliseconds / 1e3:,.0f}s"
+        return f"{_three_digits(milliseconds * 1e3)}µs"
+    if milliseconds < 999.5:  # from there on it would round to 1000ms
+        return f"{_three_digits(milliseconds)}ms"
+    return f"{_three_digits(milliseconds / 1e3)}s" if milliseconds < 999_500 else f"{milliseconds / 1e3:,.0f}s"
+
+
+def _three_digits(value: float) -> str:
+    """No exponent: ``999.8`` is ``1000``, which ``:.3g`` would call ``1e+03``."""
+    return format(Decimal(f"{value:.3g}"), "f")

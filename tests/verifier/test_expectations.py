@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -80,9 +80,19 @@ def test_values_have_units(text: str, unit: str, value: float) -> None:
 
 
 @given(st.floats(0.001, 1e9), st.sampled_from(["ms", "share", "ratio"]))
+@example(999.8, "ms")  # 1s and 1,000s, not 1e+03ms and 1e+03s
+@example(999_800.0, "ms")
+@example(999_499.0, "ms")
 def test_what_is_printed_can_be_read_back(value: float, unit: str) -> None:
     back = parse_value(format_value(value, unit), unit)  # type: ignore[arg-type]
     assert back == pytest.approx(value, rel=0.01, abs=6e-4)
+
+
+@given(st.floats(1e-12, 0.001), st.sampled_from(["ms", "share"]))
+@example(1e-7, "share")  # ten of a hundred million: 0.00001%, not 1e-05%
+def test_what_is_small_is_printed_with_its_digits(value: float, unit: str) -> None:
+    back = parse_value(format_value(value, unit), unit)  # type: ignore[arg-type]
+    assert back == pytest.approx(value, rel=0.01)
 
 
 @pytest.mark.parametrize(
