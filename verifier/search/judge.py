@@ -159,8 +159,8 @@ def _violation(part: Part, model: Model) -> str:
 def _unfinished(part: Part, model: Model) -> str:
     where = f" for key {_key(part.key)}" if part.key is not None else ""
     found = part.found
-    text = f"The search{where} was not finished: {found.reason}. It got as far as {_reached(part, model)}"
-    return text + f", having looked at {found.explored:,} configurations."
+    text = f"The search{where} was not finished: {found.reason}. So far {_reached(part, model)}"
+    return text + f"; it looked at {found.explored:,} configurations."
 
 
 def _reached(part: Part, model: Model) -> str:
@@ -210,7 +210,7 @@ def _parts(
         if refused or (call.answer == "unknown" and known_call.function in model.reads):
             dropped += 1
             continue
-        if known_call is not call:
+        if known_call != call:
             operation = replace(operation, call=known_call)
         parts.setdefault(operation.key if model.by_key else None, []).append(operation)
     return parts, dropped

@@ -1,11 +1,12 @@
 """Just-in-time linearisation: whether operations on one object have an order that its model allows.
 
-After Wing & Gong and G. Lowe (*Testing for linearizability*, 2017). Operations are gone through as events, calls and
-returns in order of time; on a tie the call comes first, since an operation that ended when another began is concurrent
-with it. A *configuration* is one way of having explained everything so far: which of the operations under way have
-taken effect already (a mask), how many of the unanswered ones have been made use of, and the state. When an operation
-returns it must have taken effect: configurations in which it has not are carried on, one operation under way after the
-other, until it has. None left: no order explains the history up to there.
+After Wing & Gong (*Testing and verifying concurrent objects*, 1993) and G. Lowe (*Testing for linearizability*, 2017).
+Operations are gone through in order of their returns. An operation that ended when another began is concurrent with it
+(closed intervals). A *configuration* is one way of having explained everything so far: which of the operations under
+way have taken effect already (a mask), how many of the unanswered ones have been made use of, and the state. When an
+operation returns it must have taken effect: a configuration in which it has not is carried on, one operation under way
+after the other, until it has. The search goes deep first, so that a history with an order is mostly found in one go;
+when no configuration is left, no order explains the history up to the furthest return that any of them came to.
 
 What keeps configurations few:
 
@@ -25,7 +26,7 @@ import time
 from bisect import insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from verifier.search.model import ILLEGAL, Call, Model, Operation
 
@@ -33,7 +34,7 @@ Trail = tuple[int, int, Any] | None
 """How a configuration came about: (answered operations placed, the last one, the trail before it)."""
 
 _CONFIGURATION_BYTES: Final = 300
-"""What one costs: its place in a dict, its key, its trail. Measured."""
+"""What one costs: its places in the stack and among those seen, its trail. Measured."""
 _STATE_BYTES: Final = 300
 _ILLEGAL: Final = -1
 
@@ -77,6 +78,21 @@ class _GivenUpError(Exception):
     pass
 
 
+class _Return(NamedTuple):
+    """The moment at which an operation returns, and who is under way then. Bits are of the mask."""
+
+    at: int
+    bit: int
+    called: tuple[tuple[int, int, int], ...]
+    """(bit, call, place) of the reads called since the last return."""
+    reads: tuple[tuple[int, int, int], ...]
+    """The same of all reads."""
+    updates: tuple[tuple[int, tuple[tuple[int, int, int], ...]], ...]
+    """By call: (end, place, bit) in order of return. The call of the one that returns here comes last."""
+    unknown: tuple[tuple[int, int, int, int], ...]
+    """(call, how many, shift, mask of its count in ``spent``) of unanswered updates called by now."""
+
+
 class _Search:
     def __init__(self, operations: Sequence[Operation], model: Model, limits: Limits) -> None:
         self.operations, self.model, self.limits = operations, model, limits
@@ -93,154 +109,166 @@ class _Search:
         self.numbers: dict[Any, int] = {}
         self.steps: list[dict[int, int]] = []
 
-        # Live: called, and not yet returned. By call, since equal ones are taken in order of return.
-        self.live: dict[int, list[tuple[int, int, int]]] = {}
-        self.live_reads: dict[int, tuple[int, int]] = {}
         self.unknown: dict[int, list[int]] = {}
-        self._spent_fields()
+        """Places of unanswered updates by call, in order of call."""
+        self.returns = self._returns()
 
-    def _spent_fields(self) -> None:
+        self.furthest = 0
+        """The return that some configuration has come to, and the longest trail there with its state."""
+        self.trail: Trail = None
+        self.state = 0
+
+    def run(self) -> Linearisation:
+        """Find an order, or that there is none, or give up."""
+        self._number(self.model.init())
+        try:
+            order = self._searched()
+        except _GivenUpError as given_up:
+            return self._result("unknown", str(given_up))
+        return self._result("holds" if order else "violated")
+
+    def _searched(self) -> bool:
+        returns, steps, unknown_at, guards = self.returns, self.steps, self.unknown, self.guards
+        last = len(returns)
+        seen: dict[tuple[int, int, int], list[int]] = {}
+        stack: list[tuple[int, int, int, int, Trail]] = [(0, 0, 0, 0, None)]
+        if last:
+            stack = [(0, *self._arrived(0, 0, 0, 0, None))]
+        while stack:
+            here, mask, state, spent, trail = stack.pop()
+            while here < last and mask & returns[here].bit:
+                mask ^= returns[here].bit
+                here += 1
+                if here < last and returns[here].called:
+                    mask, state, spent, trail = self._arrived(here, mask, state, spent, trail)
+            placed = trail[0] if trail else 0
+            if here > self.furthest or (here == self.furthest and (self.trail is None or placed > self.trail[0])):
+                self.furthest, self.trail, self.state = here, trail, state
+            if here == last:
+                return True
+            known = seen.get((here, mask, state))
+            if known is None:
+                seen[here, mask, state] = [spent]
+            elif not guards:
+                continue
+            else:
+                # R3: (b with all guards up) − a keeps every guard exactly if no field of a exceeds b's.
+                if any((spent | guards) - other & guards == guards for other in known):
+                    continue
+                known.append(spent)
+            self.explored += 1
+            if not self.explored & 63:
+                self._may_go_on(len(seen) + len(stack))
+            moment = returns[here]
+            row = steps[state]
+            # What is pushed last is tried first: rather answered calls than unanswered ones.
+            for call, count, shift, most in moment.unknown:
+                used = spent >> shift & most
+                if used < count:
+                    after = row.get(call)
+                    if after is None:
+                        after = self._step(state, call)
+                    if after >= 0 and after != state:
+                        path: Trail = (placed, unknown_at[call][used], trail)
+                        new, path = self._reads(moment, mask, after, path)
+                        stack.append((here, new, after, spent + (1 << shift), path))
+            for call, members in moment.updates:
+                for _, at, bit in members:
+                    if not mask & bit:
+                        after = row.get(call)
+                        if after is None:
+                            after = self._step(state, call)
+                        if after >= 0:
+                            new, path = mask | bit, (placed + 1, at, trail)
+                            if after != state and moment.reads:
+                                new, path = self._reads(moment, new, after, path)
+                            stack.append((here, new, after, spent, path))
+                        break
+        return False
+
+    def _arrived(self, here: int, mask: int, state: int, spent: int, trail: Trail) -> tuple[int, int, int, Trail]:
+        """The next return is ``here``: reads called since the last one take effect where they are legal (R1)."""
+        row = self.steps[state]
+        for bit, call, at in self.returns[here].called:
+            after = row.get(call)
+            if (self._step(state, call) if after is None else after) >= 0:
+                mask |= bit
+                trail = (trail[0] + 1 if trail else 1, at, trail)
+        return mask, state, spent, trail
+
+    def _reads(self, moment: _Return, mask: int, state: int, trail: Trail) -> tuple[int, Trail]:
+        """The state is new: every read under way takes effect that is legal now (R1)."""
+        row = self.steps[state]
+        for bit, call, at in moment.reads:
+            if not mask & bit:
+                after = row.get(call)
+                if (self._step(state, call) if after is None else after) >= 0:
+                    mask |= bit
+                    trail = (trail[0] + 1 if trail else 1, at, trail)
+        return mask, trail
+
+    def _returns(self) -> list[_Return]:
+        """Every return in order of time, with who is under way; on a tie calls come first."""
+        operations, call_of, pure = self.operations, self.call_of, self.pure
+        events = [(operation.start, False, at) for at, operation in enumerate(operations)]
+        events += [(one.end, True, at) for at, one in enumerate(operations) if one.end is not None]
+        events.sort()
+        fields = self._spent_fields()
+        updates: dict[int, list[tuple[int, int, int]]] = {}
+        reads: dict[int, tuple[int, int, int]] = {}
+        called: list[tuple[int, int, int]] = []
+        counts: tuple[tuple[int, int, int, int], ...] = ()
+        bits: dict[int, int] = {}
+        free: list[int] = []
+        slots = 0
+        returns = []
+        for _, returning, at in events:
+            call = call_of[at]
+            end = operations[at].end
+            if end is None:
+                if not pure[call]:
+                    self.unknown.setdefault(call, []).append(at)
+                    counts = tuple((one, len(ats), *fields[one]) for one, ats in self.unknown.items())
+            elif not returning:
+                if free:
+                    bit = free.pop()
+                else:
+                    bit, slots = 1 << slots, slots + 1
+                bits[at] = bit
+                if pure[call]:
+                    reads[at] = (bit, call, at)
+                    called.append(reads[at])
+                else:
+                    insort(updates.setdefault(call, []), (end, at, bit))
+            else:
+                bit = bits.pop(at)
+                free.append(bit)
+                mine = updates.pop(call, None)
+                live = [(one, tuple(members)) for one, members in updates.items()]
+                if mine is not None:
+                    live.append((call, tuple(mine)))
+                    mine.remove((end, at, bit))
+                    if mine:
+                        updates[call] = mine
+                returns.append(_Return(at, bit, tuple(called), tuple(reads.values()), tuple(live), counts))
+                reads.pop(at, None)
+                called.clear()
+        return returns
+
+    def _spent_fields(self) -> dict[int, tuple[int, int]]:
         """Where each unanswered call is counted: so many bits of one number, with a guard bit above."""
         totals: dict[int, int] = {}
         for operation, call in zip(self.operations, self.call_of, strict=True):
             if operation.end is None and not self.pure[call]:
                 totals[call] = totals.get(call, 0) + 1
-        self.field: dict[int, tuple[int, int]] = {}
+        fields: dict[int, tuple[int, int]] = {}
         shift = self.guards = 0
         for call, total in totals.items():
             width = total.bit_length()
-            self.field[call] = (shift, (1 << width) - 1)
+            fields[call] = (shift, (1 << width) - 1)
             shift += width + 1
             self.guards |= 1 << (shift - 1)
-
-    def run(self) -> Linearisation:
-        """Go through all events."""
-        start = self._number(self.model.init())
-        configurations: _Configurations = {(0, start): [(0, None)]}
-        free: list[int] = []
-        slots = 0
-        bit_of: dict[int, int] = {}
-        for _, returns, at in self._events():
-            call = self.call_of[at]
-            if not returns:
-                end = self.operations[at].end
-                if end is None:
-                    if not self.pure[call]:
-                        self.unknown.setdefault(call, []).append(at)
-                    continue
-                if free:
-                    bit = free.pop()
-                else:
-                    bit, slots = 1 << slots, slots + 1
-                bit_of[at] = bit
-                if self.pure[call]:
-                    self.live_reads[bit] = (call, at)
-                    configurations = self._called(configurations, bit, call, at)
-                else:
-                    insort(self.live.setdefault(call, []), (end, at, bit))
-                continue
-            bit = bit_of.pop(at)
-            try:
-                after = self._returned(configurations, bit)
-            except _GivenUpError as given_up:
-                return self._result("unknown", _longest(configurations, start), at, str(given_up))
-            if not after:
-                return self._result("violated", _longest(self.seen, start), at)
-            configurations = after
-            free.append(bit)
-            if self.pure[call]:
-                del self.live_reads[bit]
-            else:
-                members = self.live[call]
-                members[:] = [member for member in members if member[1] != at]
-                if not members:
-                    del self.live[call]
-        return self._result("holds", _longest(configurations, start), None)
-
-    def _events(self) -> list[tuple[int, bool, int]]:
-        events = [(operation.start, False, at) for at, operation in enumerate(self.operations)]
-        events += [
-            (operation.end, True, at) for at, operation in enumerate(self.operations) if operation.end is not None
-        ]
-        events.sort()
-        return events
-
-    def _called(self, configurations: _Configurations, bit: int, call: int, at: int) -> _Configurations:
-        """A read has been called: it takes effect wherever it is legal already (R1)."""
-        after: _Configurations = {}
-        for (mask, state), kept in configurations.items():
-            if self._step(state, call) >= 0:
-                after[mask | bit, state] = [(spent, (trail[0] + 1 if trail else 1, at, trail)) for spent, trail in kept]
-            else:
-                after[mask, state] = kept
-        return after
-
-    def _returned(self, configurations: _Configurations, bit: int) -> _Configurations:
-        """An operation has returned: every way in which it has taken effect by now, its bit free again."""
-        survivors: _Configurations = {}
-        self.seen: _Configurations = {}
-        stack: list[tuple[int, int, int, Trail]] = []
-        for (mask, state), kept in configurations.items():
-            if mask & bit:
-                survivors[mask ^ bit, state] = kept
-            else:
-                self.seen[mask, state] = kept.copy()
-                stack += [(mask, state, spent, trail) for spent, trail in kept]
-        if not stack:
-            return survivors
-        self._may_go_on(len(stack) + len(survivors))
-        live, steps, reads, guards = list(self.live.items()), self.steps, self.live_reads, self.guards
-        unknown = [(call, ats, *self.field[call]) for call, ats in self.unknown.items()]
-        while stack:
-            mask, state, spent, trail = stack.pop()
-            self.explored += 1
-            if not self.explored & 63:
-                self._may_go_on(len(self.seen) + len(survivors) + len(stack))
-            placed = trail[0] if trail else 0
-            row = steps[state]
-            moves: list[tuple[int, int, int, int]] = []
-            for call, members in live:
-                for _, at, one in members:
-                    if not mask & one:
-                        after = row.get(call)
-                        if after is None:
-                            after = self._step(state, call)
-                        if after >= 0:
-                            moves.append((mask | one, after, spent, at))
-                        break
-            for call, ats, shift, most in unknown:
-                used = spent >> shift & most
-                if used < len(ats):
-                    after = row.get(call)
-                    if after is None:
-                        after = self._step(state, call)
-                    if after >= 0 and after != state:
-                        moves.append((mask, after, spent + (1 << shift), ats[used]))
-            for new, after, used, at in moves:
-                path = (placed + (used == spent), at, trail)
-                if after != state:
-                    for one, (call, read) in reads.items():
-                        if not new & one and self._step(after, call) >= 0:
-                            new |= one
-                            path = (path[0] + 1, read, path)
-                if new & bit:
-                    key, into = (new ^ bit, after), survivors
-                else:
-                    key, into = (new, after), self.seen
-                kept = into.get(key)  # type: ignore[assignment]
-                if kept is None:
-                    into[key] = [(used, path)]
-                elif guards:
-                    # R3: (b with all guards up) − a keeps every guard exactly if no field of a exceeds b's.
-                    if any((used | guards) - other & guards == guards for other, _ in kept):
-                        continue
-                    kept[:] = [one for one in kept if (one[0] | guards) - used & guards != guards]
-                    kept.append((used, path))
-                else:
-                    continue
-                if into is self.seen:
-                    stack.append((new, after, used, path))
-        return survivors
+        return fields
 
     def _may_go_on(self, held: int) -> None:
         if time.monotonic() > self.until:
@@ -281,38 +309,18 @@ class _Search:
         self.state_bytes += sys.getsizeof(state) + _STATE_BYTES
         return len(self.states) - 1
 
-    def _result(
-        self,
-        verdict: Literal["holds", "violated", "unknown"],
-        longest: tuple[Trail, int],
-        at: int | None,
-        reason: str | None = None,
-    ) -> Linearisation:
-        trail, state = longest
+    def _result(self, verdict: Literal["holds", "violated", "unknown"], reason: str | None = None) -> Linearisation:
+        trail = self.trail
         order: list[int] = []
         while trail is not None:
             order.append(trail[1])
             trail = trail[2]
+        order.reverse()
         stuck: list[int] = []
-        if at is not None:
+        if self.furthest < len(self.returns):
+            moment = self.returns[self.furthest]
             placed = set(order)
-            under_way = [one[1] for members in self.live.values() for one in members]
-            under_way += [one[1] for one in self.live_reads.values()]
-            stuck = [at] if at not in placed else []
-            stuck += sorted(one for one in under_way if one not in placed and one != at)
-        return Linearisation(verdict, tuple(reversed(order)), tuple(stuck), self.states[state], self.explored, reason)
-
-
-_Configurations = dict[tuple[int, int], list[tuple[int, Trail]]]
-"""(mask, state) → unanswered calls spent, and the trail; several only where none has spent less of everything."""
-
-
-def _longest(configurations: _Configurations, start: int) -> tuple[Trail, int]:
-    """The trail with most operations placed, and the state at its end."""
-    best: Trail = None
-    state = start
-    for (_, reached), kept in configurations.items():
-        for _, trail in kept:
-            if trail is not None and (best is None or trail[0] > best[0]):
-                best, state = trail, reached
-    return best, state
+            under_way = [one[1] for _, members in moment.updates for one in members]
+            under_way += [one[2] for one in moment.reads]
+            stuck = [moment.at, *sorted(one for one in under_way if one not in placed and one != moment.at)]
+        return Linearisation(verdict, tuple(order), tuple(stuck), self.states[self.state], self.explored, reason)
