@@ -236,6 +236,13 @@ def runs(results: Path) -> None:
 @click.option("--mode", type=_MODE, metavar="MREC|MRSC", default="MREC", show_default=True, help="Of that table.")
 @click.option("--witness", metavar="REGION", help="MRSC with two Regions: where the witness is.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, like replicator_delay=2s.")
+@click.option(
+    "--bug",
+    "bugs",
+    multiple=True,
+    metavar="NAME",
+    help="Break the store on purpose, to test what tests it: see the docs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the endpoints as one line of JSON.")
 @click.option("--parent", type=int, metavar="PID", help="End when this process is no longer the parent.")
 @_debug_option
@@ -247,6 +254,7 @@ def emulator(
     mode: str,
     witness: str | None,
     settings: tuple[str, ...],
+    bugs: tuple[str, ...],
     as_json: bool,
     parent: int | None,
 ) -> int:
@@ -258,6 +266,7 @@ def emulator(
       lastwriter emulator --regions us-east-1,us-east-2,us-west-2 --table orders --mode MRSC
       lastwriter emulator --regions eu-west-1,eu-central-1 --port 0 --json --set replicator_delay=2s
     """
+    from lastwriter.emulator.bugs import parse_bugs
     from lastwriter.emulator.server import EmulatorConfig
     from lastwriter.emulator.server import run as serve
     from lastwriter.emulator.settings import Settings
@@ -279,6 +288,7 @@ def emulator(
             settings=Settings.parse(values),
             json=as_json,
             parent=parent,
+            bugs=parse_bugs(bugs),
         )
     )
 

@@ -59,6 +59,7 @@ def start_emulator(
     mode: str = "MREC",
     witness: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    bugs: Sequence[str] = (),
     port: int = 0,
     log: Path | None = None,
 ) -> EmulatorProcess:
@@ -66,7 +67,7 @@ def start_emulator(
 
     ``port`` 0: any free ports. ``log`` takes what it prints besides. With
     ``table``, a global table of that name and mode is there when it is ready. UserError if it does not start, in the
-    emulator's own words.
+    emulator's own words. ``bugs`` are planted.
     """
     command = [sys.executable, "-m", "lastwriter", "emulator", "--json", "--parent", str(os.getpid())]
     command += ["--regions", ",".join(regions), "--port", str(port)]
@@ -76,6 +77,8 @@ def start_emulator(
         command += ["--witness", witness]
     for name, value in (settings or {}).items():
         command += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
+    for bug in bugs:
+        command += ["--bug", bug]
     with tempfile.TemporaryFile() if log is None else log.open("w+b") as errors:
         # A session of its own: Ctrl-C at the terminal is for whoever uses it, who stops it when the run has settled.
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)

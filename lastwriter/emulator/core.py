@@ -20,12 +20,13 @@ before the request arrives is not drawn separately.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
 from lastwriter.emulator.ailments import Ailments
 from lastwriter.emulator.batches import BatchGet, BatchWrite
+from lastwriter.emulator.bugs import engines
 from lastwriter.emulator.environment import Environment, Handle, Reply
 from lastwriter.emulator.errors import ApiError, table_not_found
 from lastwriter.emulator.gathering import Gathering
@@ -65,13 +66,14 @@ class Core:
         now_ns: int = 0,
         wall: Callable[[], float] = lambda: 0.0,
         round_trip: RoundTrip = round_trip_ns,
+        bugs: Mapping[str, int] | None = None,
     ) -> None:
         settings = settings or Settings()
         self.regions = regions
         self.scheduler = Scheduler(now_ns)
         self.network = Network(regions, round_trip, settings.latency_scale)
         self.environment = Environment(self.scheduler, self.network, random.Random(settings.seed), settings)
-        self.control = ControlPlane(self.environment, regions, wall)
+        self.control = ControlPlane(self.environment, regions, wall, engines(bugs or {}))
         self._serving = self.control.serving
         self.ailments = Ailments(self.environment, self._partition_key)
         self._ailing = self.ailments.regions

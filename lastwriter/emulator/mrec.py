@@ -148,6 +148,8 @@ class MrecTable:
     """The copies of one table and the replicators between them."""
 
     mode: Final = "MREC"
+    replica_class = MrecReplica
+    replicator_class = Replicator
 
     def __init__(self, environment: Environment, delay: ReplicatorDelay) -> None:
         self.replicas: dict[str, MrecReplica] = {}
@@ -157,15 +159,15 @@ class MrecTable:
 
     def add(self, region: str) -> MrecReplica:
         """A new copy with everything that the others have."""
-        replica = MrecReplica(region, self._environment.clock(region))
+        replica = self.replica_class(region, self._environment.clock(region))
         links = self._environment.network.links
         for other in self.replicas.values():
             for key, version in other.items.items():
                 replica.merge(key, version)
         for other in self.replicas.values():
             there, back = links[other.region, region], links[region, other.region]
-            other.outgoing.append(Replicator(there, replica, self._delay, self._environment))
-            replica.outgoing.append(Replicator(back, other, self._delay, self._environment))
+            other.outgoing.append(self.replicator_class(there, replica, self._delay, self._environment))
+            replica.outgoing.append(self.replicator_class(back, other, self._delay, self._environment))
         self.replicas[region] = replica
         return replica
 

@@ -61,6 +61,7 @@ class MrscTable:
     """The Regions of one table around its journal."""
 
     mode: Final = "MRSC"
+    journal_class = Journal
 
     def __init__(self, environment: Environment, regions: tuple[str, ...], witness: str | None) -> None:
         self._environment = environment
@@ -69,7 +70,7 @@ class MrscTable:
         sites: list[Site] = list(self.replicas.values())
         if witness is not None:
             sites.append(Site(witness, 1 << len(sites), witness=True))
-        self.journal = Journal(environment, sites)
+        self.journal = self.journal_class(environment, sites)
 
     def close(self) -> None:
         """The table is gone."""

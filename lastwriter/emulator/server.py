@@ -10,12 +10,13 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
 
+from lastwriter.emulator.bugs import BUG
 from lastwriter.emulator.control import ControlApi
 from lastwriter.emulator.core import Core
 from lastwriter.emulator.environment import RESET, Reply
@@ -48,6 +49,8 @@ class EmulatorConfig:
     json: bool = False
     parent: int | None = None
     """Stop when this process is no longer the parent."""
+    bugs: Mapping[str, int] = field(default_factory=dict)
+    """Planted: see :mod:`lastwriter.emulator.bugs`."""
 
 
 def run(config: EmulatorConfig) -> int:
@@ -74,6 +77,7 @@ async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    _confess(config.bugs)
     _announce(config, server.endpoints, server.control_url, replicas)
     gc.collect()
     gc.freeze()
@@ -133,7 +137,7 @@ class Server:
         *data_ports, self._control_port = ports
         self.endpoints = {region: port.url for region, port in zip(config.regions, data_ports, strict=True)}
         self.control_url = self._control_port.url
-        self.core = Core(config.regions, config.settings, now_ns=time.monotonic_ns(), wall=time.time)
+        self.core = Core(config.regions, config.settings, now_ns=time.monotonic_ns(), wall=time.time, bugs=config.bugs)
         self.core.control.addresses = {region: url.partition("//")[2] for region, url in self.endpoints.items()}
         self._book = FaultBook(self.core, self._clients)
         self._api = ControlApi(self.core, self._book, self.endpoints)
@@ -385,6 +389,13 @@ def _bind(config: EmulatorConfig) -> list[Port]:
             port.close()
         raise
     return ports
+
+
+def _confess(bugs: Mapping[str, int]) -> None:
+    """Nobody is to take a store with planted bugs for a sound one."""
+    for name in bugs:
+        sys.stderr.write(f"THIS EMULATOR IS BROKEN ON PURPOSE (--bug {name}): {BUG[name].does}\n")
+    sys.stderr.flush()
 
 
 def _announce(config: EmulatorConfig, endpoints: dict[str, str], control: str, replicas: tuple[str, ...]) -> None:

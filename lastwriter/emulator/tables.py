@@ -25,6 +25,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
+from lastwriter.emulator.bugs import Engines
 from lastwriter.emulator.describing import describe
 from lastwriter.emulator.environment import Environment
 from lastwriter.emulator.errors import ApiError, validation
@@ -51,13 +52,14 @@ _LIMITS: Final = {
 class ControlPlane:
     """Every table of the emulator."""
 
-    def __init__(self, environment: Environment, regions: tuple[str, ...], wall: Callable[[], float]):
+    def __init__(self, environment: Environment, regions: tuple[str, ...], wall: Callable[[], float], engines: Engines):
         self._environment = environment
         self._regions = regions
         self._wall = wall
         settings = environment.settings
         self._delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, environment.rng)
         self._indexed_ns = 0
+        self._engines = engines
         self.tables: list[Table] = []
         self.members: dict[str, dict[str, Member]] = {region: {} for region in regions}
         self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
@@ -91,7 +93,7 @@ class ControlPlane:
         tags = merged({}, request["Tags"]) if request.get("Tags") is not None else {}
         if schema.name in self.members[region]:
             raise ApiError("ResourceInUseException", f"Table already exists: {schema.name}")
-        table = Table(schema, settings, MrecTable(self._environment, self._delay))
+        table = Table(schema, settings, self._engines.mrec(self._environment, self._delay))
         self.tables.append(table)
         member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
         member.deletion_protection = settings.deletion_protection
@@ -268,7 +270,7 @@ class ControlPlane:
         if witness is not None:
             self._environment.network.add(witness)
         table.engine.close()
-        table.engine = engine = MrscTable(self._environment, (source.region, *change.creations), witness)
+        table.engine = engine = self._engines.mrsc(self._environment, (source.region, *change.creations), witness)
         table.witness = witness
         source.use(engine.replicas[source.region], self._index_later)
         source.status = "UPDATING"
@@ -283,7 +285,7 @@ class ControlPlane:
         strong = table.engine
         assert isinstance(strong, MrscTable)
         assert isinstance(member.store, MrscReplica)
-        engine = MrecTable(self._environment, self._delay)
+        engine = self._engines.mrec(self._environment, self._delay)
         replica = engine.add(member.region)
         now_ns = self._environment.scheduler.now_ns
         for key, item in member.store.visible():

@@ -65,13 +65,16 @@ class World:
         regions: tuple[str, ...] = REGIONS,
         witness: str | None = None,
         round_trip: RoundTrip = round_trip_ns,
+        bugs: dict[str, int] | None = None,
         create: dict[str, Any] | None = None,
         wall: float = 0.0,
         **settings: Any,
     ) -> None:
         parsed = Settings.parse({"client_latency": "0ms", **settings})
         cores: list[Core] = []
-        self.core = Core(regions, parsed, round_trip=round_trip, wall=lambda: wall + cores[0].scheduler.now_ns / 1e9)
+        self.core = Core(
+            regions, parsed, round_trip=round_trip, wall=lambda: wall + cores[0].scheduler.now_ns / 1e9, bugs=bugs
+        )
         cores.append(self.core)
         self.book = FaultBook(self.core)
         self.now_ns = 0
