@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import psutil
 import uvloop
 
-from lastwriter.client.emulator_process import start_emulator
+from lastwriter.emulator.process import start_emulator
 
 REGIONS = ("us-east-1", "us-east-2", "us-west-2")
 CONNECTIONS = 64

@@ -17,11 +17,11 @@ from locust.runners import LocalRunner
 
 from lastwriter.client import options as cli
 from lastwriter.client.dispatch import Assignment, assignment
-from lastwriter.client.emulator_process import EmulatorProcess, start_emulator
 from lastwriter.client.master import MasterRun
 from lastwriter.client.plan import LoadPlan
 from lastwriter.client.session import RunSession
 from lastwriter.client.slots import is_elastic
+from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from lastwriter.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from lastwriter.errors import RunAborted, UserError
 from verifier.rundir import WorkerInfo, write_atomically
 
 if TYPE_CHECKING:
-    from lastwriter.client.emulator_process import EmulatorProcess
+    from lastwriter.emulator.process import EmulatorProcess
 
 _START_DEADLINE_S: Final = 60.0
 """Most time between starting Locust and the load's t0."""
@@ -111,7 +111,7 @@ class Supervisor:
             return self._close(load, end_ns, emulator, aborted)
 
     def _start_emulator(self, stack: ExitStack) -> EmulatorProcess:
-        from lastwriter.client.emulator_process import start_emulator
+        from lastwriter.emulator.process import start_emulator
 
         target = self._profile.target
         emulator = start_emulator(

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import EMULATOR_CREDENTIALS
-from lastwriter.client.emulator_process import EmulatorProcess, start_emulator
 from lastwriter.client.protocol import DynamoClient, Reply
 from lastwriter.client.tables import create_global_table
+from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from verifier.history.schema import Outcome
 
 REGIONS = ["us-east-1", "us-east-2", "us-west-2"]

@@ -14,7 +14,7 @@ import pytest
 from lastwriter.client import tables
 from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import EMULATOR_CREDENTIALS
-from lastwriter.client.emulator_process import EmulatorProcess, start_emulator
+from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from lastwriter.errors import UserError
 from tests.client.scripted_server import Request, ScriptedServer, reply
 from verifier.history.schema import REPLICA_COLUMNS

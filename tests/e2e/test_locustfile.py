@@ -21,9 +21,9 @@ import numpy as np
 import psutil
 import pytest
 
-from lastwriter.client.emulator_process import start_emulator
 from lastwriter.client.plan import Keys, Load, LoadPlan, PlannedPhase
 from lastwriter.client.tables import create_global_table
+from lastwriter.emulator.process import start_emulator
 from lastwriter.resources import locustfiles_folder
 from verifier.history.reader import read_history, read_replicas
 from verifier.history.schema import Outcome

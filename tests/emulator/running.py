@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from lastwriter.client.emulator_process import EmulatorProcess, start_emulator
+from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from tests.emulator.virtual import REGIONS
 
 FAST = {"latency_scale": "0%", "replicator_delay": "0ms"}

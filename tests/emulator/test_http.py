@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lastwriter.client.emulator_process import EmulatorProcess
+from lastwriter.emulator.process import EmulatorProcess
 from tests.emulator.running import client, connect, emulator, read_all
 
 KEY = {"pk": {"S": "k"}}

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from lastwriter.client.emulator_process import start_emulator
+from lastwriter.emulator.process import start_emulator
 from lastwriter.errors import UserError
 from tests.emulator.running import FAST, ask, client, clients, connect, emulator, read_all, until
 from tests.emulator.virtual import EAST, OHIO, OREGON, REGIONS, create_request
