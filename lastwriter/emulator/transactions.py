@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
-
-import orjson
 
 from lastwriter.emulator.capacity import added_up, transactional
 from lastwriter.emulator.errors import CONDITION_FAILED, ApiError, serialization, validation
@@ -149,7 +148,7 @@ class TransactGet:
 
 def _digest(request: dict[str, Any]) -> bytes:
     """Of what a TransactWriteItems asks to be done: requests with the same token have to have the same."""
-    return blake2b(orjson.dumps(request.get("TransactItems"), option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    return blake2b(json.dumps(request.get("TransactItems"), sort_keys=True).encode(), digest_size=16).digest()
 
 
 def refuse_conflicts(locked: list[bool]) -> None:
