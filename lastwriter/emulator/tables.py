@@ -59,6 +59,7 @@ class ControlPlane:
         settings = environment.settings
         self._delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, environment.rng)
         self._indexed_ns = 0
+        self._at_once = False  # tables that are there from the start take no time
         self._engines = engines
         self.tables: list[Table] = []
         self.members: dict[str, dict[str, Member]] = {region: {} for region in regions}
@@ -177,6 +178,13 @@ class ControlPlane:
 
     def make_global(self, request: dict[str, Any], regions: tuple[str, ...], mode: str, witness: str | None) -> None:
         """A table as CreateTable's ``request`` describes it, global at once: what ``--table`` asks for."""
+        self._at_once = True
+        try:
+            self._make_global(request, regions, mode, witness)
+        finally:
+            self._at_once = False
+
+    def _make_global(self, request: dict[str, Any], regions: tuple[str, ...], mode: str, witness: str | None) -> None:
         first, *others = regions
         self.create_table(first, request)
         self._environment.scheduler.settle()
@@ -359,7 +367,7 @@ class ControlPlane:
         self.serving[member.region][member.table.schema.name] = Serving(member)
 
     def _later(self, call: Callable[..., object], *args: Any) -> None:
-        delay_ns = round(self._environment.settings.table_creation * 1e9)
+        delay_ns = 0 if self._at_once else round(self._environment.settings.table_creation * 1e9)
         scheduler = self._environment.scheduler
         if delay_ns:
             scheduler.at(scheduler.now_ns + delay_ns, call, *args)

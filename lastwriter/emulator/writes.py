@@ -160,7 +160,7 @@ class CompiledUpdate(CompiledWrite):
             current = self.attributes
         new = plan.update(current, self.values)
         if self.schema.indexes:
-            check_index_keys(new, self.schema)
+            check_index_keys(new, self.schema, current)
         if exceeds_limit(new, plan.action_bytes):
             _check_size(new, plan)
         return new

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from lastwriter.emulator.settings import Settings
 from tests.emulator.virtual import EAST, OHIO, OREGON, TABLE, Call, S, World, create_request, indexed_request, keys
 
 BY_H = {"IndexName": "by-h", "KeySchema": keys("h"), "Projection": {"ProjectionType": "ALL"}}
@@ -38,10 +37,20 @@ def by_h(w: World, region: str, value: str = "x") -> Call:
     )
 
 
+def set_value(w: World, name: str, value: dict[str, Any]) -> Call:
+    return w.ask(
+        EAST,
+        "UpdateItem",
+        Key={"pk": {"S": "b"}},
+        UpdateExpression="SET #n = :v",
+        ExpressionAttributeNames={"#n": name},
+        ExpressionAttributeValues={":v": value},
+    )
+
+
 @pytest.mark.parametrize("mode", ["MREC", "MRSC"])
 def test_an_index_is_made_filled_followed_and_dropped_in_every_region(mode: str) -> None:
-    w = World(mode)
-    w.core.use(Settings.parse({"table_creation": "10s"}, w.core.environment.settings))
+    w = World(mode, table_creation="10s")  # not for the table that is there from the start
     w.ask(EAST, "PutItem", Item={"pk": {"S": "a"}, "h": {"S": "x"}})
     w.ask(EAST, "PutItem", Item={"pk": {"S": "b"}, "h": {"N": "1"}})
     w.wait(5 * S)
@@ -66,6 +75,9 @@ def test_an_index_is_made_filled_followed_and_dropped_in_every_region(mode: str)
         assert body is not None
         assert sorted(item["pk"]["S"] for item in body["Items"]) == ["a", "c"]
     assert w.ask(EAST, "PutItem", Item={"pk": {"S": "b"}, "h": {"N": "1"}}).error == "ValidationException"
+    assert set_value(w, "v", {"S": "an item that the index leaves out can still be updated"}).ok
+    assert "Type mismatch for Index Key h Expected: S Actual: N" in str(set_value(w, "h", {"N": "2"}).body)
+    assert "attempted to update a secondary index key to a value" in str(set_value(w, "h", {"S": ""}).body)
     assert update(w, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by-h"}}]).ok
     assert described(w)["GlobalSecondaryIndexes"][0]["IndexStatus"] == "DELETING"
     w.wait(10 * S)
