@@ -35,6 +35,7 @@ from lastwriter.emulator.mrec import MrecReplica, MrecTable, ReplicatorDelay
 from lastwriter.emulator.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.operations import table_name
 from lastwriter.emulator.properties import Properties
+from lastwriter.emulator.refusals import check_deletable, in_use, not_part, refuse_in_strong
 from lastwriter.emulator.schema import parse_create_table
 from lastwriter.emulator.streams import Streams
 from lastwriter.emulator.tagging import Tags, merged
@@ -129,23 +130,7 @@ class ControlPlane:
         """This Region's table; of an MREC group the others stay."""
         member = self._member(region, request)
         table = member.table
-        name = table.schema.name
-        if member.deletion_protection:
-            raise validation(
-                "Resource cannot be deleted as it is currently protected against deletion. "
-                "Disable deletion protection first."
-            )
-        if member.status != "ACTIVE":
-            raise ApiError(
-                "ResourceInUseException",
-                f"Attempt to change a resource which is still in use: Table is being {_doing(member.status)}: {name}",
-            )
-        if any(index.status != "ACTIVE" for index in table.indexes.values()):
-            raise ApiError(
-                "ResourceInUseException",
-                "Attempt to change a resource which is still in use: Cannot delete table while indexes are being "
-                "created, updated, or deleted.",
-            )
+        check_deletable(member)
         if table.mode == "MRSC":
             raise validation(
                 "Deletion of only one table replica is not supported for global tables with MultiRegionConsistency "
@@ -165,7 +150,7 @@ class ControlPlane:
             self._change_members(member, change.membership)
         else:
             if member.status != "ACTIVE":
-                raise _in_use()
+                raise in_use()
             self._properties.change(member, request)
         return {"TableDescription": describe(member)}
 
@@ -231,7 +216,7 @@ class ControlPlane:
         if change.strong:
             if any(True for _ in member.store.visible()):
                 raise validation("Table must be empty to be converted to a global table with strong consistency.")
-            _refuse_in_strong(table)
+            refuse_in_strong(table)
             self._make_strong(member, change)
         elif change.creations:
             self._add_replica(member, change.creations[0])
@@ -254,11 +239,11 @@ class ControlPlane:
             )
         strangers = [region for region in (*change.deletions, *change.updates) if region not in table.members]
         if strangers:
-            raise _not_part(strangers)
+            raise not_part(strangers)
 
     def _require_active(self, table: Table) -> None:
         if any(member.status != "ACTIVE" for member in table.members.values()):
-            raise _in_use()
+            raise in_use()
 
     def _add_replica(self, source: Member, region: str) -> None:
         table = source.table
@@ -391,24 +376,3 @@ class ControlPlane:
         if member is None:
             raise ApiError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
         return member
-
-
-def _refuse_in_strong(table: Table) -> None:
-    if table.ttl is not None or any(not index.is_global for index in table.schema.indexes):
-        what = "Time to live is" if table.ttl is not None else "Local secondary indexes are"
-        raise validation(f"{what} not supported for global tables with MultiRegionConsistency set to STRONG.")
-
-
-def _in_use() -> ApiError:
-    return ApiError("ResourceInUseException", "The resource which you are attempting to change is in use.")
-
-
-def _not_part(regions: list[str]) -> ApiError:
-    return validation(
-        "Update global table operation failed because one or more replicas were not part of the global table. Please "
-        f"retry the request without these replicas: [{', '.join(regions)}]."
-    )
-
-
-def _doing(status: str) -> str:
-    return {"CREATING": "created", "UPDATING": "updated", "DELETING": "deleted"}.get(status, status.lower())
