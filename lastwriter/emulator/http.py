@@ -26,6 +26,7 @@ from zlib import crc32
 import httptools
 import orjson
 
+from lastwriter.emulator.counts import Counts
 from lastwriter.emulator.heads import Layout, learn
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -38,8 +39,9 @@ _REASONS: Final = {
     409: "Conflict", 413: "Payload Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
     503: "Service Unavailable",
 }  # fmt: skip
+_CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _HEAD: Final = (
-    "HTTP/1.1 %d %s\r\nServer: Server\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: %s\r\n"
+    f"HTTP/1.1 %d %s\r\nServer: Server\r\nContent-Type: {_CONTENT_TYPE}\r\nConnection: %s\r\n"
     "x-amzn-RequestId: %s%%d\r\nx-amz-crc32: %%d\r\nContent-Length: %%d\r\n\r\n%%b"
 )
 _request_prefix: Final = secrets.token_hex(20).upper()
@@ -59,6 +61,7 @@ class Service(Protocol):
     hanging: bool
     """Whether requests are swallowed."""
     connections: set[Connection]
+    counts: Counts
 
     def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
         """A complete request. ``target``: the X-Amz-Target header."""
@@ -67,19 +70,20 @@ class Service(Protocol):
 class Exchange:
     """One request on a connection, and where its reply goes."""
 
-    __slots__ = ("_connection", "_payload", "keep")
+    __slots__ = ("_connection", "_payload", "keep", "service")
 
     def __init__(self, connection: Connection, keep: bool) -> None:
         self._connection: Connection | None = connection
         self._payload: bytes | None = None
         self.keep = keep
+        self.service = connection._service
 
     def cut(self) -> None:
         """Reset the connection instead of an answer."""
         if self._connection is not None:
             self._connection.reset()
 
-    def reply(self, status: int, body: Any) -> None:
+    def reply(self, status: int, body: Any, content_type: str | None = None) -> None:
         """Answer with ``body`` (JSON-able, or bytes as they are). Only the first answer counts."""
         connection = self._connection
         if connection is None:
@@ -88,6 +92,8 @@ class Exchange:
         data = body if type(body) is bytes else orjson.dumps(body)
         heads = _HEADS[self.keep]
         head = heads.get(status) or heads[500]
+        if content_type is not None:
+            head = head.replace(_CONTENT_TYPE.encode(), content_type.encode())
         self._payload = head % (next(_request_number), crc32(data), len(data), data)
         connection.ready(self)
 

@@ -367,12 +367,16 @@ class Journal:
 
     def backlog(self, source: str, target: str) -> int:
         """Changes of ``source`` that ``target`` has not applied."""
+        return sum(1 for _ in self.waiting(source, target))
+
+    def waiting(self, source: str, target: str) -> Iterator[Entry]:
+        """Those changes."""
         origin, site = self._by_region.get(source), self._by_region.get(target)
         if origin is None or site is None or origin.witness or site.witness:
-            return 0
-        waiting = sum(entry.writes for entry in origin.uncommitted)
-        waiting += sum(delivery.entry.origin is origin and delivery.entry.place > 0 for delivery in site.channel)
-        return waiting + sum(entry.origin is origin and entry.place > 0 for entry in site.backlog)
+            return
+        yield from (entry for entry in origin.uncommitted if entry.writes)
+        coming = (*(delivery.entry for delivery in site.channel), *site.backlog)
+        yield from (entry for entry in coming if entry.origin is origin and entry.place > 0)
 
     def quiet(self) -> bool:
         """Whether nothing waits to be committed or delivered."""

@@ -128,6 +128,10 @@ class Replicator:
         for key in held:
             scheduler.at(due_ns + self._environment.jitter_ns(self.link), self._arrive, key)
 
+    def oldest_ns(self) -> int | None:
+        """Time, by the source's clock, of the oldest change under way."""
+        return min((pending[1][0] for pending in self._pending.values()), default=None)  # type: ignore[index]
+
     def set_delay(self, delay: ReplicatorDelay) -> None:
         """Draw from ``delay`` for changes made from now on."""
         self._delay = delay
@@ -234,6 +238,18 @@ class MrecTable:
         if replica is None:
             return 0
         return sum(replicator.backlog for replicator in replica.outgoing if replicator.target.region == target)
+
+    def oldest_ns(self, source: str, target: str) -> int | None:
+        """When the oldest of those changes was made; None: there is none."""
+        replica = self.replicas.get(source)
+        if replica is None:
+            return None
+        made = [
+            at_ns
+            for replicator in replica.outgoing
+            if replicator.target.region == target and (at_ns := replicator.oldest_ns()) is not None
+        ]
+        return min(made) - replica.clock.ahead_ns if made else None
 
     def quiet(self) -> bool:
         """Whether nothing waits to be replicated."""

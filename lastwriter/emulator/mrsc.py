@@ -80,6 +80,11 @@ class MrscTable:
         """Changes of ``source`` that ``target`` has not applied."""
         return self.journal.backlog(source, target)
 
+    def oldest_ns(self, source: str, target: str) -> int | None:
+        """When the oldest of them was made; None: there is none."""
+        waiting = self.journal.waiting(source, target)
+        return min((entry.appended_ns for entry in waiting), default=None)
+
     def quiet(self) -> bool:
         """Whether nothing waits to be committed or delivered."""
         return self.journal.quiet()

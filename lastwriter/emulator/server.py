@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 import traceback
@@ -22,7 +21,9 @@ from lastwriter.emulator.core import Core
 from lastwriter.emulator.environment import RESET, Reply
 from lastwriter.emulator.errors import ApiError, internal_error, serialization
 from lastwriter.emulator.faultbook import FaultBook
-from lastwriter.emulator.http import Connection, Exchange
+from lastwriter.emulator.http import Exchange
+from lastwriter.emulator.metrics import CONTENT_TYPE, exposition
+from lastwriter.emulator.ports import Listening, Port
 from lastwriter.emulator.roundtrips import check_region, mrsc_regions, round_trip_ns
 from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.timers import Waker
@@ -87,47 +88,6 @@ async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[
     keeper.cancel()
     await server.close(config.settings.drain)
     return 0
-
-
-class Port:
-    """A port that stays ours while nobody listens on it, so that a Region can refuse connections and come back.
-
-    A bound socket that does not listen makes the kernel refuse; the one that listens shares the port with it.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:  # sharing would hide that somebody else has the port
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            self.port: int = probe.getsockname()[1]
-        self._host = host
-        self._family = family
-        self._holder = self._bound()
-
-    def listen(self) -> socket.socket:
-        """A listening socket; closing it makes the port refuse."""
-        listener = self._bound()
-        listener.listen(1024)
-        listener.setblocking(False)
-        return listener
-
-    @property
-    def url(self) -> str:
-        """Of the endpoint."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
-
-    def close(self) -> None:
-        """Give the port up."""
-        self._holder.close()
-
-    def _bound(self) -> socket.socket:
-        sock = socket.socket(self._family, socket.SOCK_STREAM)
-        # Not SO_REUSEADDR: with it, somebody else's probe would find the port free while nobody listens.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((self._host, self.port))
-        return sock
 
 
 class Server:
@@ -200,6 +160,12 @@ class Server:
         self._perform(self.core.environment.take_replies())
         return answer
 
+    def metrics(self) -> str:
+        """In Prometheus's text format."""
+        self._perform(self.core.on_timer(time.monotonic_ns()))
+        counts = {region: service.counts for region, service in self._services.items()}
+        return exposition(self.core, self._book.states(), counts)
+
     def _on_timer(self) -> None:
         try:
             self._perform(self.core.on_timer(time.monotonic_ns()))
@@ -209,10 +175,10 @@ class Server:
 
     def _perform(self, replies: list[Reply]) -> None:
         for exchange, status, body in replies:
-            if status > 0:
-                exchange.reply(status, body)
-            elif status == RESET:
-                exchange.cut()
+            if status == 200:
+                exchange.reply(200, body)
+            else:
+                refuse(exchange, status, body)
         self._waker.at(self.core.next_ns)
 
     def _clients(self, region: str) -> None:
@@ -220,45 +186,16 @@ class Server:
         self._services[region].treat(self._book.clients(region))
 
 
-class _Listening:
-    """A port with its connections."""
-
-    def __init__(self, port: Port) -> None:
-        self.hanging = False
-        self.connections: set[Connection] = set()
-        self._port = port
-        self._listener: socket.socket | None = None
-        self._server: asyncio.Server | None = None
-        self._opening: asyncio.Task[None] | None = None
-
-    def listen(self) -> asyncio.Task[None] | None:
-        """Listen from now on; the task ends when connections are accepted too."""
-        if self._listener is None:
-            self._listener = self._port.listen()
-            self._opening = asyncio.get_running_loop().create_task(self._accept(self._listener))
-        return self._opening
-
-    def refuse(self) -> None:
-        """Do not listen."""
-        self._listener = None
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
-        if self._listener is listener:
-            self._server = server
-        else:  # told to refuse meanwhile
-            server.close()
-
-    def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
-        """See :class:`lastwriter.emulator.http.Service`."""
-        raise NotImplementedError
+def refuse(exchange: Exchange, status: int, body: dict[str, Any]) -> None:
+    """Answer with anything but a success, or cut the connection."""
+    exchange.service.counts.count(status, body)
+    if status > 0:
+        exchange.reply(status, body)
+    elif status == RESET:
+        exchange.cut()
 
 
-class RegionService(_Listening):
+class RegionService(Listening):
     """A Region's endpoint."""
 
     def __init__(self, server: Server, region: str, port: Port) -> None:
@@ -271,6 +208,7 @@ class RegionService(_Listening):
         if method != b"POST":
             exchange.reply(200, f"healthy: dynamodb.{self._region}.amazonaws.com ".encode())
             return
+        self.counts.requests += 1
         try:
             service, _, operation = (target or b"").partition(b".")
             if service not in _TARGETS:
@@ -283,10 +221,10 @@ class RegionService(_Listening):
                 raise serialization("Unexpected field type")
             self._owner.request(self._region, operation.decode("latin-1"), request, exchange)
         except ApiError as error:
-            exchange.reply(error.status, error.body())
+            refuse(exchange, error.status, error.body())
         except Exception:  # noqa: BLE001 - one request's failure is a 500 for it, never the end of the emulator
             traceback.print_exc()
-            exchange.reply(500, internal_error().body())
+            refuse(exchange, 500, internal_error().body())
 
     def treat(self, how: str | None) -> None:
         """Serve clients (None), ``refuse`` them, or let them ``hang``."""
@@ -306,7 +244,7 @@ class RegionService(_Listening):
                     connection.reset()
 
 
-class ControlService(_Listening):
+class ControlService(Listening):
     """The control port."""
 
     def __init__(self, server: Server, port: Port) -> None:
@@ -316,6 +254,9 @@ class ControlService(_Listening):
     def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
         """A request to the emulator itself."""
         try:
+            if (method, path) == (b"GET", b"/metrics"):
+                exchange.reply(200, self._owner.metrics().encode(), CONTENT_TYPE)
+                return
             exchange.reply(*self._owner.respond(method.decode("latin-1"), path.decode("latin-1"), body))
         except Exception:  # noqa: BLE001 - as for a Region
             traceback.print_exc()

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lastwriter.emulator import http
+from lastwriter.emulator.counts import Counts
 from lastwriter.emulator.heads import learn
 from lastwriter.emulator.http import Connection, Exchange
 
@@ -62,6 +63,7 @@ class Echo:
 
     def __init__(self) -> None:
         self.hanging = False
+        self.counts = Counts()
         self.connections: set[Connection] = set()
         self.asked: list[Any] = []
         self.late: list[tuple[Exchange, str]] = []
