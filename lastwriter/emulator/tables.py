@@ -337,6 +337,8 @@ class ControlPlane:
 
     def _forget(self, member: Member) -> None:
         self._streams.stop(member)
+        if member.expiry is not None:
+            member.expiry.stop()
         name = member.table.schema.name
         self.serving[member.region].pop(name, None)
         self.members[member.region].pop(name, None)

@@ -91,6 +91,19 @@ def test_a_replica_added_later_deletes_too() -> None:
     assert w.value(OHIO, "k") is None
 
 
+def test_a_table_that_is_gone_leaves_nothing_to_do() -> None:
+    w = world(None)
+    w.send(EAST, "CreateTable", **create_request())
+    enable(w)
+    put(w, EAST, "k", 5)
+    assert w.send(EAST, "DeleteTable").ok
+    assert w.send(EAST, "CreateTable", **create_request()).ok
+    put(w, EAST, "k", 5)
+    w.to(10 * S)
+    assert w.value(EAST, "k") == "1"
+    assert w.core.next_ns is None
+
+
 def test_mrsc_has_none() -> None:
     assert "Time to live is not supported for global tables" in str(enable(world("MRSC")).body)
     w = world(None)
