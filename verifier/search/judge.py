@@ -20,8 +20,8 @@ from verifier.verdict import Judgement, merge
 Refusals = Literal["judge", "drop"]
 """Whether a refused operation without a stated error (a compare-and-set that failed) is held against the state."""
 
-_WITNESS_S: Final = 2.0
-_TRIAL: Final = Limits(deadline_s=0.2, configurations=20_000)
+_WITNESS_S: Final = 1.0
+_TRIAL: Final = Limits(deadline_s=0.2, configurations=5_000)
 _LISTED: Final = 8
 _ALWAYS: Final = -(1 << 62)
 """Before every time of a history."""
