@@ -1,16 +1,17 @@
 """Counters: many users add to few counters, from every Region.
 
-Invariant: every acknowledged increment counts, once. MRSC keeps it. MREC keeps it where a counter is written in one
+Invariant: every acknowledged increment counts, once. MRSC keeps it. MREC keeps it where an item is written in one
 Region only; with two writers the Region whose item is older loses its increments, without an error anywhere.
 
 Judged by the checks `counter` (the new values that came back), `register` (the marks) and the two loss ledgers.
+How it is counted is the load's pattern: `lastwriter/client/patterns.py` has them side by side.
 
     locust -f locustfiles/counters.py --emulator
+    locust -f locustfiles/counters.py --emulator --pattern region-items --rate 200/s
 """
 
 from locust import task
 
-from lastwriter.client.retry import CONDITION_FAILED
 from lastwriter.client.user import GlobalTableUser
 
 
@@ -19,19 +20,10 @@ class Counters(GlobalTableUser):
 
     @task
     def increment(self) -> None:
-        """`naive` and `home-region` use ADD; `conditional` writes what it read plus one, if nobody came between."""
-        key = self.keys.mine()
-        if self.load.pattern != "conditional":
-            for attempt in self.attempts():
-                self.table.add(key, 1, attempt)
-            return
-        for attempt in self.attempts(also=[CONDITION_FAILED]):
-            seen = self.table.get(key)
-            if seen.ok:
-                self.table.cas(key, (seen.value or 0) + 1, seen.writer, attempt)
+        """With `naive` an ADD; with `conditional` a read and a write if nobody came between; …"""
+        self.counter.add(self.keys.mine())
 
     @task
     def read(self) -> None:
         """A strong read: in MREC of this Region's replica, in MRSC of everything that was acknowledged anywhere."""
-        for attempt in self.attempts():
-            self.table.get(self.keys.anything(), attempt=attempt)
+        self.counter.read(self.keys.anything())

@@ -10,16 +10,18 @@ Judged by the checks `register` (strong reads), `staleness`, `sessions` and the 
 
 from locust import task
 
-from lastwriter.client.retry import CONDITION_FAILED
+from lastwriter.client.outcome import CONDITION_FAILED
 from lastwriter.client.user import GlobalTableUser
 
 
 class Registers(GlobalTableUser):
     """Writes a register, or reads one strongly or eventually."""
 
+    patterns = ("naive", "conditional", "home-region", "leader")
+
     @task(2)
     def write(self) -> None:
-        """`naive` and `home-region` write blindly; `conditional` only over the write that it has read."""
+        """All but `conditional` write blindly; that one only over the write that it has read."""
         key = self.keys.mine()
         if self.load.pattern != "conditional":
             for attempt in self.attempts():

@@ -8,7 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lastwriter.client.plan import Keys, Load, LoadPlan
+from lastwriter.client.plan import OWNED, Keys, Load, LoadPlan
 from lastwriter.errors import UserError
 
 HOT, NORMAL = "hot", "normal"
@@ -24,6 +24,12 @@ class Key:
     """``hot`` or ``normal``; None: the load has no hot set."""
     home_region: str | None
     """Region that owns it; None: nobody does."""
+    logical: str | None = None
+    """What the user counts, where a pattern spreads that over several items; None: the key itself."""
+
+    def part(self, suffix: str, home_region: str | None = None) -> Key:
+        """One of the items that this key is spread over."""
+        return Key(f"{self.name}{suffix}", self.index, self.key_class, home_region, self.name)
 
     def __str__(self) -> str:
         return self.name
@@ -33,7 +39,7 @@ class KeyChooser:
     """Draws keys for one process.
 
     ``anything()`` draws from all keys. ``mine()`` draws from those that the process may write: all of them, or
-    under the pattern ``home-region`` those that its Region owns (index modulo number of Regions).
+    under a pattern with homes those that its Region owns (index modulo number of Regions).
     """
 
     def __init__(self, keys: Sequence[Key], shape: Keys, region: str, rng: random.Random) -> None:
@@ -58,7 +64,7 @@ def load_keys(plan: LoadPlan, load_index: int) -> list[Key]:
             name=f"{prefix}-{index}",
             index=index,
             key_class=None if hot is None else HOT if index < hot else NORMAL,
-            home_region=regions[index % len(regions)] if load.pattern == "home-region" else None,
+            home_region=regions[index % len(regions)] if load.pattern in OWNED else None,
         )
         for index in range(load.keys.count)
     ]

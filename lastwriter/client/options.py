@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 from pydantic import ValidationError
 
-from lastwriter.client.plan import Keys, Load, LoadPlan, Pattern, Retry
+from lastwriter.client.plan import OWNED, Keys, Load, LoadPlan, Pattern, Retry
 from lastwriter.client.worker import workload_of
 from lastwriter.errors import UserError
 from lastwriter.units import parse_rate
@@ -183,11 +183,14 @@ def check_plan(plan: LoadPlan, user_classes: Iterable[type]) -> None:
         strangers = [region for region in load.regions if region not in plan.endpoints]
         if strangers:
             raise UserError(f"load {load.workload}: {strangers[0]} has no endpoint ({', '.join(plan.endpoints)} have)")
-        if load.pattern == "home-region" and load.keys.count < len(plan.endpoints):
+        if load.pattern in OWNED and load.keys.count < len(plan.endpoints):
             raise UserError(
                 f"load {load.workload}: with {load.keys.count} keys not every Region owns one; "
-                f"home-region needs at least {len(plan.endpoints)}"
+                f"{load.pattern} needs at least {len(plan.endpoints)}"
             )
+        patterns = getattr(found[0], "patterns", None)
+        if patterns is not None and load.pattern not in patterns:
+            raise UserError(f"{load.workload} cannot be written as {load.pattern!r}; it can as {', '.join(patterns)}")
 
 
 def _parse_regions(text: str | None) -> tuple[str, ...]:

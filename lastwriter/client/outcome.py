@@ -34,9 +34,12 @@ BAD_CHECKSUM: Final = "BadChecksum"
 NOT_SENT: Final = frozenset({CONNECT_ERROR, CREDENTIALS_ERROR})
 """Errors from before the first byte of the request."""
 
+CONDITION_FAILED: Final = "ConditionalCheckFailedException"
+"""What was asked for before writing is not so."""
+
 REFUSED: Final = frozenset(
     {
-        "ConditionalCheckFailedException",
+        CONDITION_FAILED,
         "ValidationException",
         "ResourceNotFoundException",
         # authentication, signature and expired token

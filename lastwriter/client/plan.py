@@ -6,15 +6,29 @@ master reads it and sends it to its workers. :class:`Load` is also what a profil
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lastwriter.units import Duration, Rate, Share
 from verifier.rundir import Mode
 
-Pattern = Literal["naive", "conditional", "home-region"]
+Pattern = Literal[
+    "naive",
+    "conditional",
+    "home-region",
+    "fenced",
+    "leader",
+    "region-items",
+    "region-attributes",
+    "sharded",
+    "idempotent",
+    "client-timestamp",
+]
 """How an application writes a counter or a register; see docs/patterns.md for the weakness of each."""
+
+OWNED: Final = frozenset({"home-region", "fenced"})
+"""Patterns that give each key a home Region, the only one that writes it."""
 
 Retry = Literal["none", "eager", "jittered"]
 """What the application does after a retryable failure. Every attempt is recorded."""
@@ -72,6 +86,12 @@ class Load(_Strict):
     think: Duration = Field(0.0, description="pause of a closed-loop process between intents")
     item_bytes: int = Field(0, ge=0, le=400_000, description="padding of every item written")
     retry: Retry = "none"
+    shards: int = Field(
+        8, ge=2, description="pattern sharded: items that a key (a hot key, if there is a hot set) becomes"
+    )
+    clock_error: Duration = Field(
+        0.0, description="pattern client-timestamp: each process's clock is off by up to this, either way"
+    )
     attempts: int = Field(5, ge=1, description="most attempts of an intent, where there are retries")
     deadline: Duration = Field(5.0, description="an attempt without an answer by then is unknown")
 

@@ -10,7 +10,8 @@ storm that it is known for). ``jittered``: at most ``attempts``, each after a pa
 doubles.
 
 Only what certainly had no effect is tried again: a conflict, a throttle, a connection that never was, a read without an
-answer. After an unknown outcome the write may stand, and a blind second ADD would count twice.
+answer. After an unknown outcome the write may stand, and a blind second ADD would count twice; ``unknown=True`` is for
+writes that are applied once however often they arrive.
 """
 
 from __future__ import annotations
@@ -18,16 +19,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import gevent
 
+from lastwriter.client.answer import Answer
 from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
 from lastwriter.client.plan import Load
 from verifier.history.schema import Outcome
-
-if TYPE_CHECKING:
-    from lastwriter.client.table import Answer
 
 FIRST_PAUSE_S: Final = 0.05
 """Most that ``jittered`` waits before the second attempt."""
@@ -37,13 +36,11 @@ LONGEST_PAUSE_S: Final = 2.0
 RETRYABLE: Final = THROTTLED | {"ReplicatedWriteConflictException", "TransactionConflictException"}
 """Refusals that another attempt may not meet."""
 
-CONDITION_FAILED: Final = "ConditionalCheckFailedException"
-
 
 class Attempts:
     """The attempts of one intent, and the one that is being made: hand it to the table with the request."""
 
-    __slots__ = ("_also", "_load", "_random", "_round", "_since_ns", "_sleep", "answer", "intent", "sent")
+    __slots__ = ("_also", "_load", "_random", "_round", "_since_ns", "_sleep", "_unknown", "answer", "intent", "sent")
 
     def __init__(
         self,
@@ -51,9 +48,14 @@ class Attempts:
         rng: random.Random,
         also: Collection[str] = (),
         sleep: Callable[[float], object] = gevent.sleep,
+        unknown: bool = False,
     ) -> None:
-        """``also``: errors to try again after besides :data:`RETRYABLE`, such as a condition that is read again."""
+        """``also``: errors to try again after besides :data:`RETRYABLE`, such as a condition that is read again.
+
+        ``unknown``: try again after an unknown outcome, too.
+        """
         self._load, self._random, self._also, self._sleep = load, rng, also, sleep
+        self._unknown = unknown
         self._round = 0
         self._since_ns = 0
         self.intent = 0
@@ -84,7 +86,7 @@ class Attempts:
 
     def _again(self) -> bool:
         load = self._load
-        if load.retry == "none" or not (self.answer is None or retryable(self.answer, self._also)):
+        if load.retry == "none" or not (self.answer is None or self._worth_another(self.answer)):
             return False
         if load.retry == "eager":
             self._sleep(0)
@@ -94,6 +96,9 @@ class Attempts:
         limit_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._round - 1, 16))
         self._sleep(self._random.random() * limit_s)
         return True
+
+    def _worth_another(self, answer: Answer) -> bool:
+        return retryable(answer, self._also) or (self._unknown and answer.outcome is Outcome.UNKNOWN)
 
 
 def retryable(answer: Answer, also: Collection[str] = ()) -> bool:

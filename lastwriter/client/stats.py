@@ -17,8 +17,8 @@ from locust import stats as locust_stats
 
 from lastwriter.client import histogram
 from lastwriter.client.histogram import Int64
+from lastwriter.client.outcome import CONDITION_FAILED
 from lastwriter.client.recorder import Recorder, Rows
-from lastwriter.client.retry import CONDITION_FAILED
 from verifier.history.schema import Outcome
 
 CONFLICT: Final = "ReplicatedWriteConflictException"

@@ -7,17 +7,20 @@ says what it replaced.
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
 from gevent import GreenletExit
 
+from lastwriter.client.answer import Answer, observed
 from lastwriter.client.keys import Key
-from lastwriter.client.protocol import DynamoClient, Reply
+from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import Recorder
-from lastwriter.client.retry import CONDITION_FAILED, Attempts
+from lastwriter.client.retry import Attempts
 from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import (
     ABSENT,
@@ -39,8 +42,6 @@ _MARK: Final = "SET #p = if_not_exists(#w, :none), #w = :op"
 _NAMES: Final = {"#p": PREVIOUS_ATTRIBUTE, "#w": WRITER_ATTRIBUTE}
 _NAMES_W: Final = {"#w": WRITER_ATTRIBUTE}
 _NONE: Final = {"N": str(ABSENT)}
-_UNSAID: Final = (NULL, NULL, NULL)
-_NOTHING: Final = (NULL, ABSENT, NULL)
 _OWN_BYTES: Final = 80
 """What keys, marks and value of an item take themselves, about: `pad` makes up the rest of `item_bytes`."""
 
@@ -51,57 +52,59 @@ _RECORDED_CALLS: Final = {
 monotonic_ns = time.monotonic_ns
 
 
-class Answer:
-    """What one attempt came to."""
-
-    __slots__ = ("error", "op", "outcome", "previous", "reply", "value", "writer")
-
-    def __init__(
-        self,
-        op: int,
-        outcome: Outcome,
-        error: str | None,
-        value: int | None,
-        writer: int | None,
-        previous: int | None,
-        reply: Reply | None,
-    ) -> None:
-        self.op, self.outcome, self.error, self.reply = op, outcome, error, reply
-        self.value = value
-        """Domain value that came back; None: no item, or none returned."""
-        self.writer = writer
-        """``_w`` of the item that came back; ABSENT: there is no item; None: nothing was said about it."""
-        self.previous = previous
-
-    @property
-    def ok(self) -> bool:
-        """It took effect and was answered."""
-        return self.outcome is Outcome.OK
-
-    def __repr__(self) -> str:
-        what = f"value={self.value} writer={self.writer}" if self.ok else f"error={self.error}"
-        return f"<Answer {self.outcome.name.lower()} {what}>"
-
-
 class KeyCodes:
-    """Recorder codes of keys, with class and owner; one of a load, shared by its users."""
+    """Recorder codes of keys: name, class, owner, what the user counts. One of a load, shared by its users."""
 
     def __init__(self, recorder: Recorder, keys: Iterable[Key]) -> None:
         self._recorder = recorder
-        self._codes = {
-            key.name: (
-                recorder.key.of(key.name), recorder.key_class.of(key.key_class),
-                recorder.home_region.of(key.home_region),
-            )
-            for key in keys
-        }  # fmt: skip
+        self._codes: dict[str, tuple[int, int, int, int]] = {}
+        for key in keys:
+            self.of(key)
 
-    def of(self, name: str) -> tuple[int, int, int]:
-        """Codes of key, class and home Region."""
-        found = self._codes.get(name)
+    def of(self, key: Key | str) -> tuple[int, int, int, int]:
+        """Codes of key, class, home Region and logical key."""
+        found = self._codes.get(name := _name(key))
         if found is None:
-            found = self._codes[name] = (self._recorder.key.of(name), NO_CODE, NO_CODE)
+            recorder, code = self._recorder, self._recorder.key.of(name)
+            if isinstance(key, str):
+                found = (code, NO_CODE, NO_CODE, NO_CODE)
+            else:
+                home, logical = recorder.home_region.of(key.home_region), recorder.logical_key.of(key.logical)
+                found = (code, recorder.key_class.of(key.key_class), home, logical)
+            self._codes[name] = found
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """What a write says besides value and marks, in the same request: clauses of its expressions.
+
+    ``Also(put="epoch = :epoch", condition="epoch <= :epoch", values={":epoch": {"N": "3"}})``
+    """
+
+    put: str = ""
+    """For SET, without the word."""
+    add: str = ""
+    """For ADD, without the word."""
+    condition: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Process:
+    """Who a user's tables are: one logical client, whichever Region it asks."""
+
+    __slots__ = ("_numbers", "number", "scheduled_ns", "tables")
+
+    def __init__(self, numbers: Iterator[int]) -> None:
+        self._numbers = numbers
+        self.number = next(numbers)
+        self.scheduled_ns = 0
+        self.tables: list[Table] = []
+
+    def renew(self) -> None:
+        """What is in flight still may take effect while the user does something else: another process from here on."""
+        self.number = next(self._numbers)
 
 
 class _Flight:
@@ -115,7 +118,7 @@ class _Flight:
         intent: int,
         attempt: int,
         kind: int,
-        codes: tuple[int, int, int],
+        codes: tuple[int, int, int, int],
         value: int,
         expect: int,
         scheduled_ns: int,
@@ -144,49 +147,78 @@ class Table:
         item_bytes: int = 0,
     ) -> None:
         self.name, self.region = table, region
-        self.scheduled_ns = 0
-        """When the next attempt should have been sent; 0: when it is."""
         self._recorder, self._client, self._keys = recorder, client, keys
-        self._processes = processes
-        self.process = next(processes)
+        self._process = _Process(processes)
         self._region_code = recorder.region.of(region)
         self._workload_code = recorder.workload.of(workload)
         self._kinds = {kind: recorder.kind.of(kind) for kind in Kind}
         self._reads = {self._kinds[kind] for kind in READS}
         self._pad = {"S": "x" * (item_bytes - _OWN_BYTES)} if item_bytes > _OWN_BYTES else None
         self._flight: _Flight | None = None
-        recorder.join(self)
+        self._join()
+
+    @property
+    def process(self) -> int:
+        """The logical client that the next attempt is recorded under."""
+        return self._process.number
+
+    @property
+    def scheduled_ns(self) -> int:
+        """When the user's next attempt, in whatever Region, should be sent; 0: when it is."""
+        return self._process.scheduled_ns
+
+    @scheduled_ns.setter
+    def scheduled_ns(self, due_ns: int) -> None:
+        self._process.scheduled_ns = due_ns
+
+    def in_region(self, region: str, client: DynamoClient) -> Table:
+        """The same user's view of another Region's replica. One attempt at a time still, for a user is one process."""
+        other = copy.copy(self)
+        other.region, other._client, other._flight = region, client, None
+        other._region_code = self._recorder.region.of(region)
+        other._join()
+        return other
+
+    def _join(self) -> None:
+        self._process.tables.append(self)
+        self._recorder.join(self)
 
     def get(self, key: Key | str, *, strong: bool = True, attempt: Attempts | None = None) -> Answer:
         """Read the item."""
         kind = Kind.READ if strong else Kind.READ_EVENTUAL
-        name = _name(key)
-        body = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": name}}, "ConsistentRead": strong}
-        return self._send(self._recorder.next_op(), kind, "GetItem", body, name, NULL, NULL, attempt)
+        body = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": _name(key)}}, "ConsistentRead": strong}
+        return self._send(self._recorder.next_op(), kind, "GetItem", body, key, NULL, NULL, attempt)
 
     def put(self, key: Key | str, value: int | None = None, attempt: Attempts | None = None) -> Answer:
         """Write the value whatever is there; without one, a value that nobody else writes."""
         op = self._recorder.next_op()
         return self._set(op, Kind.WRITE, key, op if value is None else value, None, NULL, attempt)
 
-    def add(self, key: Key | str, delta: int = 1, attempt: Attempts | None = None) -> Answer:
-        """Add to the value; the answer carries the new one."""
+    def add(self, key: Key | str, delta: int = 1, attempt: Attempts | None = None, also: Also | None = None) -> Answer:
+        """Add to the value; the answer carries the new one. ``also``: what the pattern writes or asks for besides."""
         op = self._recorder.next_op()
-        name = _name(key)
         values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(delta)}}
-        expression = _MARK
+        expression, addition = _MARK, f"ADD {VALUE_ATTRIBUTE} :v"
         if self._pad is not None:
             values[":pad"] = self._pad
             expression += f", {PAD_ATTRIBUTE} = :pad"
-        body = {
+        body: dict[str, Any] = {
             "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": name}},
-            "UpdateExpression": f"{expression} ADD {VALUE_ATTRIBUTE} :v",
+            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
             "ExpressionAttributeNames": _NAMES,
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_NEW",
         }
-        return self._send(op, Kind.ADD, "UpdateItem", body, name, delta, NULL, attempt)
+        if also is not None:
+            values.update(also.values)
+            body["ExpressionAttributeNames"] = {**_NAMES, **also.names}
+            expression += f", {also.put}" if also.put else ""
+            addition += f", {also.add}" if also.add else ""
+            if also.condition:
+                body["ConditionExpression"] = also.condition
+                body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        body["UpdateExpression"] = f"{expression} {addition}"
+        return self._send(op, Kind.ADD, "UpdateItem", body, key, delta, NULL, attempt)
 
     def cas(self, key: Key | str, value: int, expect: int | None, attempt: Attempts | None = None) -> Answer:
         """Write the value if the item's writer is still ``expect`` (ABSENT: if there is still no item)."""
@@ -203,10 +235,9 @@ class Table:
 
     def delete(self, key: Key | str, *, expect: int | None = None, attempt: Attempts | None = None) -> Answer:
         """Delete the item; with ``expect``, if its writer is still that one."""
-        name = _name(key)
         body: dict[str, Any] = {
             "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": name}},
+            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
             "ReturnValues": "ALL_OLD",
         }
         if expect is not None:
@@ -215,7 +246,7 @@ class Table:
             body["ExpressionAttributeValues"] = {":expect": {"N": str(expect)}}
             body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         asked = NULL if expect is None else expect
-        return self._send(self._recorder.next_op(), Kind.DELETE, "DeleteItem", body, name, NULL, asked, attempt)
+        return self._send(self._recorder.next_op(), Kind.DELETE, "DeleteItem", body, key, NULL, asked, attempt)
 
     def call(self, operation: str, body: dict[str, Any], *, kind: Kind | None = None, key: str | None = None) -> Answer:
         """Any other call on one item, as it stands: recorded, but with no mark unless ``body`` sets one.
@@ -238,12 +269,12 @@ class Table:
 
     def record(self, kind: Kind | str, key: Key | str, value: int | None = None) -> Recording:
         """See :meth:`lastwriter.client.user.GlobalTableUser.record`."""
-        name = _name(key)
-        return Recording(self, Kind(kind), name, NULL if value is None else value)
+        return Recording(self, Kind(kind), key, NULL if value is None else value)
 
     def close(self) -> None:
-        """The user ends: whatever it has in flight is recorded as unknown."""
-        self._recorder.leave(self)
+        """The user ends, in all Regions: whatever it has in flight is recorded as unknown."""
+        for table in self._process.tables:
+            self._recorder.leave(table)
 
     def in_flight_since_ns(self) -> int | None:
         """For the recorder."""
@@ -266,7 +297,6 @@ class Table:
         expect: int,
         attempt: Attempts | None,
     ) -> Answer:
-        name = _name(key)
         values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
         expression = f"{_MARK}, {VALUE_ATTRIBUTE} = :v"
         if self._pad is not None:
@@ -274,7 +304,7 @@ class Table:
             expression += f", {PAD_ATTRIBUTE} = :pad"
         body: dict[str, Any] = {
             "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": name}},
+            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
             "UpdateExpression": expression,
             "ExpressionAttributeNames": _NAMES,
             "ExpressionAttributeValues": values,
@@ -285,7 +315,7 @@ class Table:
             body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
             if ":expect" in condition:
                 values[":expect"] = {"N": str(expect)}
-        return self._send(op, kind, "UpdateItem", body, name, value, expect, attempt)
+        return self._send(op, kind, "UpdateItem", body, key, value, expect, attempt)
 
     def _send(
         self,
@@ -293,19 +323,19 @@ class Table:
         kind: Kind,
         operation: str,
         body: dict[str, Any],
-        name: str,
+        key: Key | str,
         value: int,
         expect: int,
         attempt: Attempts | None,
     ) -> Answer:
-        flight = self._begin(op, kind, name, value, expect, attempt)
+        flight = self._begin(op, kind, key, value, expect, attempt)
         try:
             reply = self._client.request(operation, body)
         except BaseException as raised:
             self.abandon(IN_FLIGHT if isinstance(raised, GreenletExit) else type(raised).__name__)
             raise
         error = reply.error
-        result, writer, previous = _observed(operation, body, reply)
+        result, writer, previous = observed(operation, body, reply)
         self._write_row(flight, result, writer, previous, reply.outcome, error, reply.start_ns, reply.end_ns)
         answer = Answer(
             op,
@@ -321,14 +351,15 @@ class Table:
         return answer
 
     def _begin(
-        self, op: int, kind: Kind, name: str, value: int, expect: int, attempt: Attempts | None = None
+        self, op: int, kind: Kind, key: Key | str, value: int, expect: int, attempt: Attempts | None = None
     ) -> _Flight:
         begun_ns = monotonic_ns()
-        scheduled_ns = self.scheduled_ns or begun_ns
-        self.scheduled_ns = 0
+        who = self._process
+        scheduled_ns = who.scheduled_ns or begun_ns
+        who.scheduled_ns = 0
         intent, number = (op, 1) if attempt is None else attempt.sending(op)
         flight = _Flight(
-            op, intent, number, self._kinds[kind], self._keys.of(name), value, expect, scheduled_ns, begun_ns
+            op, intent, number, self._kinds[kind], self._keys.of(key), value, expect, scheduled_ns, begun_ns
         )
         self._flight = flight
         return flight
@@ -345,16 +376,15 @@ class Table:
         end_ns: int,
     ) -> None:
         self._flight = None
-        key, key_class, home_region = flight.codes
+        key, key_class, home_region, logical_key = flight.codes
         self._recorder.add(
-            flight.op, flight.intent, flight.attempt, NULL, self.process, self._region_code, home_region,
-            self._workload_code, flight.kind, key_class, key, NO_CODE, flight.value, flight.expect, result, saw,
+            flight.op, flight.intent, flight.attempt, NULL, self._process.number, self._region_code, home_region,
+            self._workload_code, flight.kind, key_class, key, logical_key, flight.value, flight.expect, result, saw,
             prev, outcome, NO_CODE if error is None else self._recorder.error.of(error), flight.scheduled_ns,
             start_ns, end_ns,
         )  # fmt: skip
         if outcome is Outcome.UNKNOWN:
-            # What is in flight still may take effect while the user does something else: another process from here on.
-            self.process = next(self._processes)
+            self._process.renew()
 
 
 class Recording:
@@ -363,7 +393,7 @@ class Recording:
     Leaving the block without a word, or by an exception, is ``unknown`` for an update and ``fail`` for a read.
     """
 
-    def __init__(self, table: Table, kind: Kind, key: str, value: int) -> None:
+    def __init__(self, table: Table, kind: Kind, key: Key | str, value: int) -> None:
         self.op = table._recorder.next_op()
         self._table, self._kind, self._key, self._value = table, kind, key, value
         self._outcome: Outcome | None = None
@@ -401,38 +431,6 @@ class Recording:
         self._table._write_row(
             flight, self._result, self._saw, self._prev, outcome, self._error, flight.begun_ns, end_ns
         )
-
-
-def _observed(operation: str, body: dict[str, Any], reply: Reply) -> tuple[int, int, int]:
-    """Value, writer and the writer before, of the item that a reply shows."""
-    if reply.outcome is Outcome.OK:
-        if operation == "GetItem":
-            item = reply.body.get("Item")
-            return _marks(item) if item else _NOTHING if item is None else _UNSAID
-        returned, item = body.get("ReturnValues"), reply.body.get("Attributes")
-        if returned == "ALL_NEW":
-            return _marks(item) if item else _UNSAID
-        if returned == "ALL_OLD":
-            # It shows the state that the call ended, not the one that it left.
-            return NULL, NULL, (_marks(item)[1] if item else ABSENT)
-    elif reply.error == CONDITION_FAILED and body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
-        item = reply.body.get("Item")
-        return _marks(item) if item else _NOTHING
-    return _UNSAID
-
-
-def _marks(item: dict[str, Any]) -> tuple[int, int, int]:
-    try:
-        return int(item[VALUE_ATTRIBUTE]["N"]), int(item[WRITER_ATTRIBUTE]["N"]), int(item[PREVIOUS_ATTRIBUTE]["N"])
-    except (KeyError, ValueError):  # not one of our own items
-        return _number(item, VALUE_ATTRIBUTE), _number(item, WRITER_ATTRIBUTE), _number(item, PREVIOUS_ATTRIBUTE)
-
-
-def _number(item: dict[str, Any], attribute: str) -> int:
-    try:
-        return int(item[attribute]["N"])
-    except (KeyError, ValueError):
-        return NULL
 
 
 def _name(key: Key | str) -> str:

@@ -20,6 +20,7 @@ import itertools
 import logging
 import random
 import traceback
+import zlib
 from collections.abc import Callable, Collection
 from types import FunctionType
 from typing import Any, ClassVar, cast
@@ -32,7 +33,8 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST
 
 from lastwriter.client import locust_run, worker
 from lastwriter.client.keys import Key, KeyChooser
-from lastwriter.client.plan import Load
+from lastwriter.client.patterns import Counter, counter_of
+from lastwriter.client.plan import Load, Pattern
 from lastwriter.client.retry import Attempts
 from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.table import Recording, Table
@@ -56,11 +58,19 @@ class GlobalTableUser(User):
 
     workload: ClassVar[str] = ""
     """Name in the record; default: the file's."""
+    patterns: ClassVar[tuple[Pattern, ...] | None] = None
+    """Patterns that the workload can be written as; None: any (or it does not ask which)."""
 
     region: str
     """Region that this user lives in."""
+    regions: tuple[str, ...]
+    """Every Region with a replica, in order."""
+    number: int
+    """Position of this user among those of its load, all workers together."""
     table: Table
-    """The table as seen from there."""
+    """The table as seen from there (under the pattern ``leader``: from the first Region)."""
+    counter: Counter
+    """How the load's pattern adds to a counter and reads it: ``self.counter.add(key)``, ``self.counter.read(key)``."""
     keys: KeyChooser
     """Draws keys: ``anything()``, or ``mine()`` where the pattern gives keys an owner."""
     load: Load
@@ -76,9 +86,19 @@ class GlobalTableUser(User):
         self._asleep = False
         self.on_a_slot = self._worker is not None and self._take_slot(self._worker)
 
-    def attempts(self, also: Collection[str] = ()) -> Attempts:
-        """The attempts of one intent as the load's retry policy has them: ``for attempt in self.attempts(): …``."""
-        return Attempts(self.load, self.random, also)
+    def attempts(self, also: Collection[str] = (), *, unknown: bool = False) -> Attempts:
+        """The attempts of one intent as the load's retry policy has them: ``for attempt in self.attempts(): …``.
+
+        ``also``: errors to try again after; ``unknown``: after an unknown outcome, too (of what is applied once only).
+        """
+        return Attempts(self.load, self.random, also, unknown=unknown)
+
+    def table_in(self, region: str) -> Table:
+        """The table as seen from another Region: ``self.table_in("us-west-2").get(key)``. Still one call at a time."""
+        if region not in self._tables:
+            assert self._worker is not None
+            self._tables[region] = self.table.in_region(region, self._worker.client(region, self.load))
+        return self._tables[region]
 
     def record(self, kind: Kind | str, key: Key | str, value: int | None = None) -> Recording:
         """Record any other call as an operation, an HTTP request to one's own service, say::
@@ -133,7 +153,10 @@ class GlobalTableUser(User):
         self.random = random.Random(slot.seed)
         keys = run.keys(slot.load_index)
         self.keys = KeyChooser(keys, load.keys, slot.region, self.random)
+        self.regions, self.number = run.regions_in_order, slot.process
         self.table = run.table(slot)
+        self._tables = {self.table.region: self.table}
+        self.counter = counter_of(self, f"{zlib.crc32(run.plan.run.encode()):x}_{slot.load_index}_{slot.process}")
         self._left = load.intents
         if load.rate is not None:
             # Its own generator: what a task draws must not move the arrivals.

@@ -17,7 +17,7 @@ from locust.user.task import LOCUST_STATE_STOPPING
 from lastwriter.client import credentials
 from lastwriter.client.clients import make_client
 from lastwriter.client.keys import Key, load_keys
-from lastwriter.client.plan import LoadPlan
+from lastwriter.client.plan import Load, LoadPlan
 from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
 from lastwriter.client.schedule import length_ns
@@ -61,6 +61,7 @@ class WorkerRun:
         """``send(message type, data)`` goes to the master. OSError if the history cannot be written."""
         self.plan, self.number = plan, worker
         self.workers = plan.workers or 1
+        self.regions_in_order = tuple(plan.endpoints)
         self.t0_ns = 0
         self.ends_ns: int | None = None
         self._sent: dict[int, list[int]] = {}
@@ -131,19 +132,25 @@ class WorkerRun:
         codes = self._key_codes.get(slot.load_index)
         if codes is None:
             codes = self._key_codes[slot.load_index] = KeyCodes(self.recorder, self.keys(slot.load_index))
-        place = (slot.region, slot.load.deadline)
-        if place not in self._clients:
-            self._clients[place] = self._client_of(self.plan, *place)
+        # Under the pattern `leader` a user lives in its Region and asks another.
+        region = self.regions_in_order[0] if slot.load.pattern == "leader" else slot.region
         return Table(
             self.recorder,
-            self._clients[place],
+            self.client(region, slot.load),
             self.plan.table,
-            slot.region,
+            region,
             slot.load.workload,
             self._processes,
             codes,
             slot.load.item_bytes,
         )
+
+    def client(self, region: str, load: Load) -> DynamoClient:
+        """The client of a Region, shared by all users that ask it with the same deadline."""
+        place = (region, load.deadline)
+        if place not in self._clients:
+            self._clients[place] = self._client_of(self.plan, *place)
+        return self._clients[place]
 
     def count_sent(self, now_ns: int, *, offered: bool = False, late: bool = False) -> None:
         """An intent is sent: late, if it was due more than a little earlier. A closed loop offers what it sends."""
