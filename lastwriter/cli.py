@@ -162,27 +162,72 @@ def run(
     return _code(result.verdict)
 
 
-@cli.command(short_help="Judge a run again from its record.")
-@click.argument("run_name", metavar="RUN")
+@cli.command(short_help="Judge a run again, or a history from elsewhere.")
+@click.argument("run_name", metavar="RUN|FILE")
 @_results_option
+@click.option("--model", metavar="NAME|FILE.py:NAME", help="Judge a history from elsewhere, by this model.")
+@click.option("--deadline", default="60s", show_default=True, help="Give up after this long (with --model).")
+@click.option("--memory", default="1GiB", show_default=True, help="Give up before using more (with --model).")
+@click.option(
+    "--refusals",
+    type=click.Choice(["judge", "drop"]),
+    default="judge",
+    show_default=True,
+    help="A refused cas says that the value was another, or nothing (with --model).",
+)
+@click.option(
+    "--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the operations: .edn (Jepsen's) or .jsonl."
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw how far the search got: .html or .svg (with --model).",
+)
 @_debug_option
-def verify(run_name: str, results: Path) -> int:
-    """Judge RUN again from its record: a path, a name under the results folder, or `latest`.
+def verify(
+    run_name: str,
+    results: Path,
+    model: str | None,
+    deadline: str,
+    memory: str,
+    refusals: str,
+    export: Path | None,
+    picture: Path | None,
+) -> int:
+    """Judge RUN again from its record: a path, a name under the results folder, or `latest`. With --model, judge
+    FILE, a history from elsewhere: Jepsen's logs and EDN, key-value logs, JSON lines.
 
     \b
     Examples:
       lastwriter verify latest
       lastwriter verify results/20261012T101530Z-quickstart-mrec
+      lastwriter verify etcd.log --model cas-register --picture how-far.html
+      lastwriter verify latest --export run.edn
 
-    Exit code: 0 expectations met, 1 not met, 2 wrong use, 3 inconclusive.
+    Models: register, cas-register, counter, set, queue, key-value, or your own (docs/models.md).
+
+    Exit code: 0 expectations met (FILE: holds), 1 not met (violated), 2 wrong use, 3 inconclusive.
     """
     from lastwriter.drill.runs import find_run
     from verifier.verify import verify as judge
 
+    if model is not None:
+        from lastwriter.verify_file import FileOptions, verify_file
+
+        options = FileOptions(model, deadline, memory, "drop" if refusals == "drop" else "judge", export, picture)
+        return verify_file(Path(run_name), options, click.echo)
+    if Path(run_name).is_file():
+        raise UserError(f"{run_name} is a file: say by which --model to judge it, for example --model cas-register")
+    if picture is not None:
+        raise UserError("--picture draws a history that is judged by a --model; `lastwriter report RUN` draws a run")
     directory = find_run(run_name, results)
     verdict = judge(directory.path)
     _say(verdict)
     click.echo(f"\nverdict: {directory.verdict}")
+    if export is not None:
+        from lastwriter.verify_file import export_run
+
+        export_run(directory, export, click.echo)
     return _code(verdict)
 
 

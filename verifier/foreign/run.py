@@ -32,9 +32,7 @@ def operations_of_run(directory: RunDirectory) -> tuple[list[Operation], list[st
     history, final = read_replicas(directory, "final", history)
     counters = counter_keys(history)
     listed = list(operations_of(history, counters))
-    if not listed:
-        return [], []
-    first = min(one.start for one in listed)
+    first = min((one.start for one in listed), default=0)
     # One replica: the initial ones are equal.
     items = [(replica, at) for replica in list(initial.values())[:1] for at in range(len(replica.key))]
     before = []

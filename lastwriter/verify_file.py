@@ -1,0 +1,101 @@
+"""``lastwriter verify FILE --model``: a history from elsewhere is read, judged by a model, drawn and written on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from lastwriter.errors import UserError
+from lastwriter.units import parse_duration
+from verifier.errors import RecordError
+from verifier.foreign.export import SUFFIXES, export
+from verifier.foreign.read import read_file
+from verifier.foreign.run import operations_of_run
+from verifier.rundir import RunDirectory, write_atomically
+from verifier.search.judge import judge, sentences
+from verifier.search.linearise import Limits
+from verifier.search.model import load_model
+from verifier.search.models import MODELS
+from verifier.search.picture import html, svg
+from verifier.verdict import WORDS
+
+_BYTES: Final = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_CODES: Final = {"holds": 0, "violated": 1}
+_INCONCLUSIVE: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """What was asked for besides the file."""
+
+    model: str
+    deadline: str = "60s"
+    memory: str = "1GiB"
+    refusals: Literal["judge", "drop"] = "judge"
+    export: Path | None = None
+    picture: Path | None = None
+
+
+def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) -> int:
+    """Judge a file; the exit code: 0 holds, 1 violated, 3 otherwise. ``say`` takes every line of the answer."""
+    limits = Limits(_seconds(options.deadline), _bytes(options.memory))
+    draw = {".html": html, ".svg": svg}.get(options.picture.suffix) if options.picture is not None else None
+    if options.picture is not None and draw is None:
+        raise UserError(f"--picture {options.picture}: a picture is called .html or .svg")
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; --model judges a file, not a run")
+    try:
+        model = load_model(options.model, MODELS)
+    except RecordError as error:
+        raise UserError(f"--model: {error}") from error
+    _check_export(options.export)
+    history = read_file(path)
+    if options.export is not None:
+        export(history.operations, options.export)
+    judged = judge(history.operations, model, limits, refusals=options.refusals)
+    keys = f" on {len(judged.parts):,} keys" if len(judged.parts) > 1 else ""
+    left_out = f", {judged.dropped:,} left out" if judged.dropped else ""
+    say(f"{path}: {history.format}, {judged.operations:,} operations{keys} judged{left_out}")
+    for note in history.notes:
+        say(note)
+    say(f"{model.name}: {WORDS[judged.verdict]}")
+    for line in sentences(judged):
+        say(line)
+    if draw is not None and options.picture is not None:
+        write_atomically(options.picture, draw(judged, f"{path.name} as a {model.name}"))
+        say(f"picture: {options.picture}")
+    if options.export is not None:
+        say(f"export: {options.export}")
+    return _CODES.get(judged.verdict, _INCONCLUSIVE)
+
+
+def export_run(directory: RunDirectory, path: Path, say: Callable[[str], None]) -> None:
+    """Write a run's operations for other checkers."""
+    _check_export(path)
+    operations, notes = operations_of_run(directory)
+    export(operations, path)
+    for note in notes:
+        say(note)
+    say(f"export: {path} ({len(operations):,} operations)")
+
+
+def _check_export(path: Path | None) -> None:
+    if path is not None and path.suffix not in SUFFIXES:
+        raise UserError(f"--export {path}: an export is called {' or '.join(SUFFIXES)}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UserError(f"--deadline: {error}") from error
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B)\s*", text)
+    if match is None:
+        raise UserError(f"--memory {text!r} is no amount of memory; write it like 500MB or 1GiB")
+    return int(float(match[1]) * _BYTES[match[2]])
