@@ -103,7 +103,7 @@ def timed(history: History) -> Bool:
 def with_error(history: History, *names: str, invert: bool = False) -> Bool:
     """Rows with one of these errors (or, inverted, with none of them)."""
     wanted = np.array([*(name in names for name in history.errors), False])
-    hit = np.asarray(wanted[history.error], np.bool_)
+    hit = np.asarray(wanted[history.error], np.bool_) if wanted.any() else np.zeros(len(history), np.bool_)
     return ~hit if invert else hit
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from verifier.checks.findings import Found
 from verifier.checks.layout import AFTER, BEFORE
-from verifier.checks.marks import NOT_FOUND, in_lost_range, is_mark, marks_of, of_kind, updates, writers_of
+from verifier.checks.marks import NOT_FOUND, in_lost_range, is_mark, keys_with, marks_of, of_kind, updates, writers_of
 from verifier.checks.types import Context, Replica
 from verifier.history.columns import NULL, Bool, History, Int8, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
@@ -120,6 +120,8 @@ class _Shown:
     """Sparse number of the cluster: row of the write, then the initial states by key, then lost operations."""
 
     def keep(self, mask: Bool) -> _Shown:
+        if mask.all():
+            return self
         return _Shown(*(getattr(self, name)[mask] for name in _SHOWN))
 
     def join(self, other: _Shown) -> _Shown:
@@ -170,6 +172,7 @@ class _Clusterer:
         self.possible = writing & ((history.outcome == Outcome.UNKNOWN) | (answered & (history.saw == NULL)))
         if unknown_rows is not None:
             self.possible |= unknown_rows & update & (history.outcome != Outcome.FAIL) & ~left_out[history.key] & ~rows
+        self.touched = keys_with(history, self.sure | self.possible)
         self.left_out, self.rows, self.writing, self.answered = left_out, rows, writing, answered
         self.ends = np.where(writing & answered, history.end_ns, AFTER)
 
@@ -223,9 +226,8 @@ class _Clusterer:
     def _left_out(self, update: Bool, initial: Replica | None) -> Bool:
         """Keys that this check cannot judge."""
         history = self.history
-        left_out = np.zeros(self.keys, np.bool_)
         removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
-        left_out[history.key[removing]] = True
+        left_out = keys_with(history, removing)
         if left_out.any():
             self.notes.append(f"{int(left_out.sum()):,} keys with deletes or transactions need the general search")
         self.deletes_lost = bool(history.lost) and bool(of_kind(history, Kind.DELETE, Kind.TXN_WRITE).any())
@@ -287,9 +289,7 @@ class _Clusterer:
         start = np.full(self.keys, int(replica.start_ns.min()), np.int64)
         end = np.full(self.keys, int(replica.end_ns.max()), np.int64)
         mark[replica.key], start[replica.key], end[replica.key] = replica.w, replica.start_ns, replica.end_ns
-        touched = np.zeros(self.keys, np.bool_)
-        touched[self.history.key[self.sure | self.possible]] = True
-        key = np.flatnonzero(touched & ~self.left_out & (mark != NULL))
+        key = np.flatnonzero(self.touched & ~self.left_out & (mark != NULL))
         where = self.context.regions.index(replica.region) if replica.region in self.context.regions else 0
         nowhere = np.full(len(key), -1, np.int64)
         writer = self.marks.find(mark[key], key)

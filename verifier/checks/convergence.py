@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from verifier.checks.ledger import WORST
-from verifier.checks.marks import NOT_FOUND, is_mark, marks_by_key, marks_of, of_kind, updates
+from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_by_key, marks_of, of_kind, updates
 from verifier.checks.types import Context, Replica, Result, Violation, judgement
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
@@ -27,8 +27,7 @@ def check_convergence(history: History, context: Context) -> Result:
     if not replicas:
         return Result("unknown", 0, note="the final state was not read")
     notes = [f"the final state of {', '.join(absent)} was not read"] if absent else []
-    written = np.zeros(len(history.keys), np.bool_)
-    written[history.key[updates(history) & (history.outcome != Outcome.FAIL)]] = True
+    written = keys_with(history, updates(history) & (history.outcome != Outcome.FAIL))
     for replica in replicas:
         written[replica.key] = True
     different = differing(history, context)
@@ -75,8 +74,7 @@ def _superseded(history: History, context: Context, different: Bool) -> list[Vio
         return []
     latest = np.full(keys, NULL, np.int64)
     np.maximum.at(latest, history.key[last], history.start_ns[last])
-    deletable = np.zeros(keys, np.bool_)
-    deletable[history.key[removing & (history.outcome != Outcome.FAIL)]] = True
+    deletable = keys_with(history, removing & (history.outcome != Outcome.FAIL))
     if history.lost:
         deletable |= bool(removing.any())  # an unrecorded delete may have been among the lost operations
     final = marks_by_key(context.final.values(), keys)

@@ -23,7 +23,7 @@ import numpy as np
 
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import AFTER, BEFORE, Layout, first_of, greatest, key_chunks, running_min_after, smallest
-from verifier.checks.marks import of_kind, updates
+from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import Context, Replica, Result
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
@@ -139,16 +139,14 @@ def _counters(history: History, context: Context) -> tuple[_Counters, list[str]]
 
 def _counter_keys(history: History, add: Bool) -> tuple[Bool, list[str]]:
     """Keys that only increments by something positive have touched."""
-    keys = np.zeros(len(history.keys), np.bool_)
-    keys[history.key[add]] = True
+    keys = keys_with(history, add)
     notes = []
     effective = history.outcome != Outcome.FAIL
     for wrong, why in (
         (updates(history) & ~add & effective, "other updates than increments"),
         (add & effective & ((history.value <= 0) | (history.value == NULL)), "increments that are not positive"),
     ):
-        other = np.zeros(len(keys), np.bool_)
-        other[history.key[wrong]] = True
+        other = keys_with(history, wrong)
         if (keys & other).any():
             notes.append(f"{int((keys & other).sum()):,} counters have {why} and are not judged")
             keys &= ~other

@@ -16,6 +16,7 @@ before the gap holds 40 increments, whichever they were.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,13 +51,13 @@ class Gaps:
     A hot key may have thousands of gaps in a million writes, so what is the same for all gaps of a key is kept.
     """
 
-    def __init__(self, history: History, context: Context, links: list[int], seen: bytearray) -> None:
+    def __init__(self, history: History, context: Context, links: Sequence[int], seen: bytearray) -> None:
         self._history, self._context = history, context
         self._links, self._seen = links, seen
         self._index: tuple[Int64, Int64] | None = None
         self._key: _Key | None = None
 
-    def conclude(self, key: int, chain: list[int]) -> tuple[int | None, Gap | None]:
+    def conclude(self, key: int, chain: Sequence[int]) -> tuple[int | None, Gap | None]:
         """Predecessor (a node) of the last of ``chain`` (newest first); or what is known of the gap.
 
         (None, None): no acknowledged write is left that could be below the gap. Gaps of one key come one after the
@@ -93,7 +94,7 @@ class _Key:
     """What the gaps of one key have in common."""
 
     def __init__(
-        self, key: int, rows: Int64, history: History, context: Context, links: list[int], seen: bytearray
+        self, key: int, rows: Int64, history: History, context: Context, links: Sequence[int], seen: bytearray
     ) -> None:
         self.key = key
         self._history, self._context, self._links, self._seen = history, context, links, seen
@@ -114,7 +115,7 @@ class _Key:
         self._least, self._most = (int(deltas.min()), int(deltas.max())) if len(deltas) else (0, 0)
         self._stretches: list[_Stretch] | None = None
 
-    def conclude(self, chain: list[int]) -> tuple[int | None, Gap | None]:
+    def conclude(self, chain: Sequence[int]) -> tuple[int | None, Gap | None]:
         """See :meth:`Gaps.conclude`."""
         history = self._history
         self._note_passed(chain)
@@ -208,7 +209,7 @@ class _Key:
         whole = taken.issuperset(left) and sum(one.rooted for one in stretches) <= 1
         return stretches if whole else []
 
-    def _value(self, chain: list[int]) -> int | None:
+    def _value(self, chain: Sequence[int]) -> int | None:
         """Value that the last write of ``chain`` brought the counter to; None if that is not known."""
         history = self._history
         if len(chain) > 1:
@@ -221,7 +222,7 @@ class _Key:
             return int(found[0]) if len(found) and found[0] != NULL else None
         return None
 
-    def _note_passed(self, chain: list[int]) -> None:
+    def _note_passed(self, chain: Sequence[int]) -> None:
         """By when everything below the gap had taken effect: the first answer to a write above it."""
         history = self._history
         added = np.array(chain[self._chained :], np.int64)

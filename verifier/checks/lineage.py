@@ -12,6 +12,7 @@ and writes that branched off above it, which are lost for certain.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -19,7 +20,17 @@ from typing import Final
 import numpy as np
 
 from verifier.checks.gaps import FOREVER, Gap, Gaps
-from verifier.checks.marks import NOT_FOUND, Marks, in_lost_range, is_mark, marks_by_key, marks_of, of_kind, updates
+from verifier.checks.marks import (
+    NOT_FOUND,
+    Marks,
+    in_lost_range,
+    is_mark,
+    keys_with,
+    marks_by_key,
+    marks_of,
+    of_kind,
+    updates,
+)
 from verifier.checks.types import Context
 from verifier.history.columns import NULL, Bool, History, Int8, Int32, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
@@ -30,6 +41,7 @@ GAP: Final = -2
 """Predecessor: not known."""
 
 _NOTHING: Final = np.zeros(0, np.int64)
+_NO_CHAIN: Final = array("q")
 
 
 class Place(IntEnum):
@@ -104,7 +116,7 @@ class _Tracer:
         self.unseen: set[int] = set()
         self.extra: dict[tuple[int, int], int] = {}
         self.parent = self._edges()
-        self.links = self.parent.tolist()
+        self.links = array("q", self.parent.tobytes())
         self.seen = bytearray(len(self.links))
         self.gaps = Gaps(history, context, self.links, self.seen)
 
@@ -114,15 +126,13 @@ class _Tracer:
         split = np.zeros(keys, np.bool_)
         for head in heads[1:]:
             split |= head != heads[0]
-        marked, touched, deleted = (np.zeros(keys, np.bool_) for _ in range(3))
-        marked[history.key[update & is_mark(history.saw)]] = True
+        marked, touched = keys_with(history, update & is_mark(history.saw)), keys_with(history, update)
         for head in heads:
             marked |= is_mark(head)
-        touched[history.key[update]] = True
         removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
-        deleted[history.key[removing]] = True
+        deleted = keys_with(history, removing)
 
-        chains: list[list[int]] = [[] for _ in range(keys)]
+        chains = [_NO_CHAIN] * keys
         place = np.zeros(len(self.links), np.int8)
         gaps: dict[int, Gap] = {}
         if heads:
@@ -134,11 +144,11 @@ class _Tracer:
                 chains[key], gaps[key] = self._compare(key, [int(head[key]) for head in heads], place)
         observed = self.parent[: self.rows]
         if self.concluded:
-            self.parent = np.array(self.links, np.int64)
+            self.parent = np.frombuffer(self.links, np.int64)
 
         lengths = np.fromiter((len(chain) for chain in chains), np.int64, keys)
         offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        flat = np.concatenate([np.array(chain[::-1], np.int64) for chain in chains if chain] or [_NOTHING])
+        flat = np.concatenate([np.frombuffer(chain, np.int64)[::-1] for chain in chains if chain] or [_NOTHING])
         position = np.full(len(self.links), -1, np.int64)
         position[flat] = np.arange(len(flat)) - np.repeat(offsets[:-1], lengths)
         place[flat[~np.repeat(split, lengths)]] = Place.INSIDE
@@ -213,9 +223,9 @@ class _Tracer:
 
     # From a final item to its root.
 
-    def _follow(self, key: int, head: int) -> tuple[list[int], Gap | None]:
+    def _follow(self, key: int, head: int) -> tuple[array[int], Gap | None]:
         """The lineage of a key, newest first, and the gap that it ends in (none: it is whole)."""
-        chain: list[int] = []
+        chain = array("q")
         if head == NULL:  # the item carries no mark: somebody wrote it without one
             return chain, Gap(NOT_FOUND, FOREVER, None)
         node = self._node(head, key)
@@ -238,11 +248,11 @@ class _Tracer:
             self.concluded += 1
             links[chain[-1]] = node = found
 
-    def _compare(self, key: int, heads: list[int], place: Int8) -> tuple[list[int], Gap]:
+    def _compare(self, key: int, heads: list[int], place: Int8) -> tuple[array[int], Gap]:
         """Lineages of a key that the replicas disagree on: what is in all of them is kept, in some is open."""
-        chains: list[list[int]] = []
+        chains: list[array[int]] = []
         for head in heads:
-            chain: list[int] = []
+            chain = array("q")
             node = self._node(head, key) if head != NULL else GAP
             while 0 <= node < len(self.links) and not self.seen[node]:
                 self.seen[node] = 1

@@ -26,7 +26,8 @@ class Marks:
     def __init__(self, history: History) -> None:
         self._history = history
         op = history.op
-        self._table: Int64 | None = None
+        # By worker from 1 on, with an empty one before and behind for marks of no worker that is here.
+        self._spans = self._base = self._table = np.zeros(0, np.int64)
         self._sorted: tuple[Int64, Int64] | None = None
         if not len(op):
             return
@@ -35,9 +36,10 @@ class Marks:
         spans = np.zeros(workers, np.int64)
         np.maximum.at(spans, worker, sequence + 1)
         if int(spans.sum()) <= 8 * len(op) + 65_536:
-            self._spans, self._base = spans, np.concatenate(([0], np.cumsum(spans)[:-1]))
-            slot = self._base[worker] + sequence
-            table = np.full(int(spans.sum()), NOT_FOUND, np.int64)
+            self._spans = np.concatenate(([0], spans, [0]))
+            self._base = np.cumsum(self._spans) - self._spans
+            slot = self._base[worker + 1] + sequence
+            table = np.full(int(spans.sum()) + 1, NOT_FOUND, np.int64)  # the last stands for all that are not here
             rows = np.arange(len(op), dtype=np.int64)
             table[slot] = rows
             if np.array_equal(table[slot], rows):
@@ -52,11 +54,10 @@ class Marks:
         found = np.full(len(mark), NOT_FOUND, np.int64)
         if not len(history.op) or not len(mark):
             return found
-        if self._table is not None:
-            worker, sequence = mark >> WORKER_SHIFT, mark & _SEQUENCE
-            usable = (mark >= 0) & (worker < len(self._spans))
-            usable[usable] = sequence[usable] < self._spans[worker[usable]]
-            found[usable] = self._table[self._base[worker[usable]] + sequence[usable]]
+        if len(self._table):
+            worker, sequence = np.clip((mark >> WORKER_SHIFT) + 1, 0, len(self._spans) - 1), mark & _SEQUENCE
+            slot = np.where(sequence < self._spans[worker], self._base[worker] + sequence, len(self._table) - 1)
+            found = self._table[slot]
         elif self._sorted is not None:
             order, ops = self._sorted
             at = np.searchsorted(ops, mark)
@@ -66,8 +67,8 @@ class Marks:
                 rows = order[np.minimum(here, len(ops) - 1)]
                 hit = inside & (ops[np.minimum(here, len(ops) - 1)] == mark) & (history.key[rows] == key)
                 found[hit] = rows[hit]
-        wrong_key = (found >= 0) & (history.key[found] != key)
-        found[wrong_key] = NOT_FOUND
+        if len(history.keys) > 1:
+            found[(found >= 0) & (history.key[found] != key)] = NOT_FOUND
         return found
 
     @staticmethod
@@ -94,14 +95,29 @@ def writers_of(history: History, context: Context, column: Literal["saw", "prev"
 
 
 def of_kind(history: History, *kinds: str) -> Bool:
-    """Rows of these kinds."""
-    wanted = np.array([*(name in kinds for name in history.kinds), False])
-    return np.asarray(wanted[history.kind], np.bool_)
+    """Rows of these kinds. The mask is made once for everybody, and so cannot be written to."""
+    name = f"of_kind:{sorted(kinds)}"
+    made = history.memo.get(name)
+    if made is None:
+        wanted = np.array([*(kind in kinds for kind in history.kinds), False])
+        made = wanted[history.kind] if wanted.any() else np.zeros(len(history), np.bool_)
+        made.flags.writeable = False
+        history.memo[name] = made
+    return made
 
 
 def updates(history: History) -> Bool:
     """Rows that may change an item."""
     return of_kind(history, *(str(kind) for kind in UPDATES))
+
+
+def keys_with(history: History, rows: Bool) -> Bool:
+    """Keys that any of these rows is about (k)."""
+    if len(history.keys) == 1:
+        return np.array([rows.any()])
+    keys = np.zeros(len(history.keys), np.bool_)
+    keys[history.key[rows]] = True
+    return keys
 
 
 def in_lost_range(history: History, mark: Int64) -> Bool:

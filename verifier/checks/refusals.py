@@ -14,7 +14,7 @@ import numpy as np
 
 from verifier.checks.ledger import WORST
 from verifier.checks.lineage import GAP, ROOT, lineage_of
-from verifier.checks.marks import NOT_FOUND, is_mark, marks_of, of_kind, updates
+from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_of, of_kind, updates
 from verifier.checks.types import Context, Result, Violation, judgement
 from verifier.history.columns import NULL, History, Int64
 from verifier.history.schema import Kind, Outcome
@@ -24,8 +24,7 @@ def check_refused(history: History, context: Context) -> Result:
     """No mark of a refused write is seen anywhere."""
     marks = marks_of(history, context)
     refused = updates(history) & (history.outcome == Outcome.FAIL)
-    marked = np.zeros(len(history.keys), np.bool_)
-    marked[history.key[is_mark(history.saw)]] = True
+    marked = keys_with(history, is_mark(history.saw))
     exercised = int((refused & marked[history.key]).sum())
     if not exercised:
         return Result("unknown", 0, note="no write was refused")
@@ -59,8 +58,7 @@ def check_forks(history: History, context: Context) -> Result:
     if not len(rows):
         return Result("unknown", 0, note="no write says what it was applied to")
     parent = lineage.parent[rows]
-    removed = np.zeros(len(history.keys), np.bool_)
-    removed[history.key[of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)]] = True
+    removed = keys_with(history, of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL))
     rooted = (parent == ROOT) & ~removed[history.key[rows]]
     if history.lost and bool(removed.any()):
         rooted[:] = False  # an unrecorded delete may have made an item begin anew

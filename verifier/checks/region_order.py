@@ -17,18 +17,20 @@ import numpy as np
 
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import Layout, key_chunks
-from verifier.checks.marks import NOT_FOUND, Marks, marks_of, of_kind, updates, writers_of
+from verifier.checks.marks import NOT_FOUND, marks_of, of_kind, updates, writers_of
 from verifier.checks.types import Context, Replica, Result
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import Kind, Outcome
 
 _NONE: Final = np.zeros(0, np.int64)
+_Columns = tuple[Int64, ...]
+"""Writer, key, Region, start, end and row of observations."""
 
 
 def check_region_order(history: History, context: Context, *, region_clock_error_ns: int = 0) -> Result:
     """Judge every Region's own sequence of states. ``region_clock_error_ns``: how far clocks of Regions may differ."""
     observed = _Observed(history, context)
-    if not len(observed.writer):
+    if not observed.judged:
         return result([], 0, context.regions, 0, "no operation shows a mark")
     slack = context.epsilon_ns + region_clock_error_ns + context.injected_skew_ns
     codes = len(context.regions)
@@ -39,63 +41,72 @@ def check_region_order(history: History, context: Context, *, region_clock_error
         place = (observed.region * codes + origin) * len(history.keys) + observed.key
         same = observed.backwards(place, 0)
         found.append(_without(same, found[0]))
-    return result(found, len(observed.writer), context.regions, 0, None)
+    return result(found, observed.judged, context.regions, 0, None)
 
 
 class _Observed:
-    """What each Region was seen to hold, and when. Arrays of length ``n``."""
+    """What each Region was seen to hold, and when. Arrays of length ``n``.
+
+    Only what may matter: an observation may be *late* (it shows a write that had ended before it began) or be a *proof*
+    against later ones; most of a write's own predecessors are neither.
+    """
 
     def __init__(self, history: History, context: Context) -> None:
-        self.history = history
-        marks = marks_of(history, context)
-        self.context = context
+        self.history, self.context = history, context
         update, answered = updates(history), history.outcome == Outcome.OK
+        # A write without an answer has no known end; one that was refused is another check's business.
+        self.effective = update & (history.outcome != Outcome.FAIL)
+        self.regions = np.array(
+            [context.regions.index(name) if name in context.regions else -1 for name in history.regions], np.int64
+        )
         strong = of_kind(history, Kind.READ, Kind.TXN_READ) & answered
         strong |= update & (history.outcome == Outcome.FAIL)
         own = update & answered & (history.saw == history.op)
         parts = [
-            self._rows(np.flatnonzero((strong | own) & (history.saw != NULL)), writers_of(history, context, "saw")),
-            self._rows(np.flatnonzero(own & (history.prev != NULL)), writers_of(history, context, "prev")),
+            self._rows((strong | own) & (history.saw != NULL), writers_of(history, context, "saw")),
+            self._rows(own & (history.prev != NULL), writers_of(history, context, "prev")),
         ]
-        parts += [self._swept(replica, marks) for replica in context.final.values()]
-        writer, key, region, start, end, row = (np.concatenate(column) for column in zip(*parts, strict=True))
-        # A write without an answer has no known end; one that was refused is another check's business.
-        known = (writer != NOT_FOUND) & update[np.maximum(writer, 0)]
-        known &= history.outcome[np.maximum(writer, 0)] != Outcome.FAIL
-        self.key, self.region, self.start = key[known], region[known], start[known]
-        self.end, self.row, self.writer = end[known], row[known], writer[known]
+        self.judged = sum(len(part[0]) for part in parts)
+        parts[1] = self._that_matter(parts[1])
+        for replica in context.final.values():
+            parts.append(self._swept(replica))
+            self.judged += len(parts[-1][0])
+        self.writer, self.key, self.region, self.start, self.end, self.row = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
         self.began, self.ended = history.start_ns[self.writer], history.end_ns[self.writer]
         # A write shows itself, which goes back behind nothing; and what it was applied to, which proves no more than
         # the write itself does, unless that began later. To have seen the future proves nothing here.
         self.itself = self.writer == self.row
-        self.proves = (self.row < 0) | self.itself | ~update[self.row] | (history.outcome[self.row] != Outcome.OK)
+        self.proves = (self.row < 0) | self.itself | ~own[self.row]
         self.proves |= self.began > history.start_ns[self.row]
         self.proves &= self.began <= self.end
 
-    def _rows(self, rows: Int64, writer: Int64) -> tuple[Int64, ...]:
-        history = self.history
-        regions = np.array(
-            [self.context.regions.index(name) if name in self.context.regions else -1 for name in history.regions],
-            np.int64,
-        )
-        region = regions[history.region[rows]]
-        rows, region = rows[region >= 0], region[region >= 0]
-        key = history.key[rows].astype(np.int64)
-        return writer[rows], key, region, history.start_ns[rows], history.end_ns[rows], rows
+    def _that_matter(self, applied: _Columns) -> _Columns:
+        """Of the states that writes were applied to those that may be late or a proof."""
+        writer, _, _, start, _, _ = applied
+        matters = (self.history.end_ns[writer] < start) | (self.history.start_ns[writer] > start)
+        return tuple(column[matters] for column in applied)
 
-    def _swept(self, replica: Replica, marks: Marks) -> tuple[Int64, ...]:
-        shown = (replica.w != NULL) & (replica.region in self.context.regions)
-        region = self.context.regions.index(replica.region) if shown.any() else 0
+    def _rows(self, shows: Bool, writer: Int64) -> _Columns:
+        history = self.history
+        rows = np.flatnonzero(shows & (writer != NOT_FOUND))
+        writers, region = writer[rows], self.regions[history.region[rows]]
+        known = self.effective[writers] & (region >= 0)
+        if not known.all():
+            rows, writers, region = rows[known], writers[known], region[known]
+        key = history.key[rows].astype(np.int64)
+        return writers, key, region, history.start_ns[rows], history.end_ns[rows], rows
+
+    def _swept(self, replica: Replica) -> _Columns:
+        if replica.region not in self.context.regions:
+            return (_NONE,) * 6
+        writer = marks_of(self.history, self.context).find(replica.w, replica.key)
+        shown = np.flatnonzero(writer != NOT_FOUND)
+        shown = shown[self.effective[writer[shown]]]
         key = replica.key[shown]
-        nowhere = np.full_like(key, -1)
-        return (
-            marks.find(replica.w[shown], key),
-            key,
-            np.full_like(key, region),
-            replica.start_ns[shown],
-            replica.end_ns[shown],
-            nowhere,
-        )
+        region = np.full_like(key, self.context.regions.index(replica.region))
+        return writer[shown], key, region, replica.start_ns[shown], replica.end_ns[shown], np.full_like(key, -1)
 
     def backwards(self, place: Int64, slack_ns: int) -> Found:
         """Observations of w1 that began after one of w2 in the same place had ended."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.checks.marks import of_kind, updates
+from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import Context, Replica, Result, Violation, judgement
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import Kind, Outcome
@@ -22,6 +22,8 @@ from verifier.verdict import StoreLedger
 class Books:
     """The store ledger and what is wrong with it."""
 
+    counters: Bool
+    """Keys that only increments change, and whose final value was read (k)."""
     ledger: StoreLedger | None
     """Null: no counter whose final value was read."""
     breaches: tuple[tuple[int, int, int], ...]
@@ -32,16 +34,16 @@ def books_of(history: History, context: Context) -> Books:
     """The run's :class:`Books`, worked out once."""
     made = context.shared.get("books")
     if not isinstance(made, Books):
-        made = context.shared["books"] = Books(*_store(history, context))
+        counters = _counters(history, context)
+        made = context.shared["books"] = Books(counters, *_store(history, context, np.flatnonzero(counters)))
     return made
 
 
 def check_store(history: History, context: Context) -> Result:
     """No counter ends outside what its increments allow."""
     books = books_of(history, context)
-    counters = _counters(history, context)
     effective = updates(history) & (history.outcome != Outcome.FAIL)
-    exercised = int((effective & counters[history.key]).sum()) if books.ledger is not None else 0
+    exercised = int((effective & books.counters[history.key]).sum()) if books.ledger is not None else 0
     worst = sorted(books.breaches, key=lambda breach: -breach[1] - breach[2])
     violations = [
         Violation(key=key, rows=(), at_ns=_end_of(history, context), facts={"missing": missing, "surplus": surplus})
@@ -53,15 +55,15 @@ def check_store(history: History, context: Context) -> Result:
 
 def _counters(history: History, context: Context) -> Bool:
     """Keys that only increments change, and whose final value was read (k)."""
-    changed, other = np.zeros(len(history.keys), np.bool_), np.zeros(len(history.keys), np.bool_)
+    if not context.final:
+        return np.zeros(len(history.keys), np.bool_)
     adds = of_kind(history, Kind.ADD) & (history.value != NULL)
-    changed[history.key[adds]] = True
-    other[history.key[updates(history) & ~adds]] = True
-    return changed & ~other if context.final else np.zeros(len(history.keys), np.bool_)
+    return keys_with(history, adds) & ~keys_with(history, updates(history) & ~adds)
 
 
-def _store(history: History, context: Context) -> tuple[StoreLedger | None, tuple[tuple[int, int, int], ...]]:
-    counters = np.flatnonzero(_counters(history, context))
+def _store(
+    history: History, context: Context, counters: Int64
+) -> tuple[StoreLedger | None, tuple[tuple[int, int, int], ...]]:
     if not len(counters):
         return None, ()
     keys = len(history.keys)

@@ -75,6 +75,8 @@ class Violation:
 class AllFindings:
     """Every finding of a check as columns of equal length, for findings.parquet: a million objects would be too slow.
 
+    Those that :attr:`Result.violations` lists stand first, in the same order; the others in any.
+
     ``rows`` holds the witness rows (of :class:`History`) of all findings end to end; those of finding ``i`` are
     ``rows[offsets[i]:offsets[i + 1]]``. Null: :data:`verifier.history.columns.NULL`, NaN for ``stale_ms``.
     """

@@ -83,6 +83,8 @@ class History:
     lost: tuple[LostRange, ...] = ()
     incomplete: tuple[str, ...] = field(default=())
     """Why the record is not whole: one sentence a worker without end mark."""
+    memo: dict[str, Bool] = field(init=False, default_factory=dict, compare=False, repr=False)
+    """Masks of rows that many checks need and that the columns alone decide; a copy with other columns starts anew."""
 
     def __len__(self) -> int:
         return len(self.op)

@@ -32,7 +32,10 @@ COLUMNS = pa.schema(
 is from t0. ``sentence`` is null where only verdict.json's worst findings were put into words."""
 
 _FEW_VALUES: Final = ["check", "key", "regions.list.element", "fault"]
-_NEARLY_SORTED: Final = ["operations.list.element", "at_ns", "gamma_ns", "stale_versions"]
+_ENCODINGS: Final = {
+    **dict.fromkeys(["operations.list.element", "at_ns", "gamma_ns", "stale_versions"], "DELTA_BINARY_PACKED"),
+    "stale_ms": "BYTE_STREAM_SPLIT",
+}
 
 
 def findings_file(
@@ -55,7 +58,7 @@ def findings_file(
         compression="zstd",
         compression_level=1,
         use_dictionary=_FEW_VALUES,
-        column_encoding=dict.fromkeys(_NEARLY_SORTED, "DELTA_BINARY_PACKED"),
+        column_encoding=_ENCODINGS,
         write_statistics=["at_ns"],
     )
     data: bytes = sink.getvalue().to_pybytes()
@@ -114,9 +117,10 @@ def _faults(context: Context, at_ns: Int64) -> pa.Array:
 
 
 def _sentences(history: History, found: AllFindings, t0: int, explained: Sequence[Finding]) -> pa.Array:
-    texts: list[str | None] = [None] * len(found.key)
     if not explained:
-        return pa.array(texts, pa.string())
+        return pa.nulls(len(found.key), pa.string())
+    which = np.full(len(found.key), -1, np.int32)
+    texts: list[str] = []
     wanted: dict[tuple[int, str, tuple[int, ...]], list[str]] = {}
     for one in reversed(explained):  # two replicas' final items may show the same with the same operations
         wanted.setdefault((one.at_ns, one.key, tuple(by.op for by in one.operations)), []).append(one.sentence)
@@ -125,8 +129,9 @@ def _sentences(history: History, found: AllFindings, t0: int, explained: Sequenc
         rows = found.rows[found.offsets[at] : found.offsets[at + 1]]
         name = (int(found.at_ns[at]) - t0, history.keys[found.key[at]], tuple(history.op[rows].tolist()))
         if wanted.get(name):
-            texts[at] = wanted[name].pop()
-    return pa.array(texts, pa.string())
+            which[at] = len(texts)
+            texts.append(wanted[name].pop())
+    return pa.array(texts, pa.string()).take(pa.array(which, mask=which < 0))
 
 
 def _nullable(values: Int64 | None, count: int) -> pa.Array:
