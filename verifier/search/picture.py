@@ -11,7 +11,7 @@ from verifier.search.model import Operation
 
 _MOST: Final = 120
 """Operations drawn: the last ones before it stops, the witness always."""
-_STEP: Final = 34
+_STEP: Final = 44
 _ROW: Final = 38
 _LEFT: Final = 110
 _TOP: Final = 46
