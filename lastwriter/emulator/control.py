@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 from pydantic import ValidationError
 
+from lastwriter.emulator import fis
 from lastwriter.emulator.core import Core
 from lastwriter.emulator.faultbook import FaultBook, UnknownFaultError
 from lastwriter.emulator.faults import EmulatorState, FaultSpec, PairState
+from lastwriter.emulator.fis import Fis
 from lastwriter.emulator.settings import Settings
 from lastwriter.errors import UserError
 
@@ -20,10 +24,13 @@ Answer = tuple[int, Any]
 class ControlApi:
     """``respond(method, path, body)`` → HTTP status and JSON."""
 
-    def __init__(self, core: Core, book: FaultBook, endpoints: dict[str, str]) -> None:
+    def __init__(
+        self, core: Core, book: FaultBook, endpoints: dict[str, str], wall: Callable[[], float] = time.time
+    ) -> None:
         self._core = core
         self._book = book
         self._endpoints = endpoints
+        self._fis = Fis(core, book, wall)
 
     def respond(self, method: str, path: str, body: bytes) -> Answer:
         """Never raises: what is wrong with a request is a 4xx with one line."""
@@ -69,6 +76,8 @@ class ControlApi:
         )
 
     def _route(self, method: str, path: str, body: bytes) -> Answer:
+        if path.strip("/").partition("/")[0] in fis.ROOTS:
+            return self._fis.respond(method, path, body)
         if not path.startswith(ROOT):
             return 404, {"message": f"the control port answers below {ROOT}: faults, state, settings"}
         kind, _, name = path.removeprefix(ROOT).partition("/")

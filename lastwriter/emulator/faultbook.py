@@ -39,7 +39,7 @@ class FaultBook:
 
     def set(self, spec: FaultSpec) -> str:
         """Break what ``spec`` says; the fault's id. ValueError names a Region that there is not."""
-        self._check(spec)
+        self.check(spec)
         self._number += 1
         name = f"f{self._number}"
         self._active[name] = FaultState(id=name, spec=spec, onset_ns=self._core.scheduler.now_ns)
@@ -129,7 +129,8 @@ class FaultBook:
             return [network.links[pair] for pair in dict.fromkeys(pairs)]
         return list(dict.fromkeys(link for region in spec.regions for link in network.around(region)))
 
-    def _check(self, spec: FaultSpec) -> None:
+    def check(self, spec: FaultSpec) -> None:
+        """ValueError if it names what is not here."""
         known = self._core.network.regions
         for region in (*spec.regions, *(end for link in spec.links for end in link)):
             if region not in known:
