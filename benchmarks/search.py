@@ -15,7 +15,7 @@ from typing import Any
 
 from verifier.search.judge import judge
 from verifier.search.linearise import Limits
-from verifier.search.model import Call, Operation
+from verifier.search.model import Operation
 from verifier.search.models import CAS_REGISTER
 
 
@@ -41,11 +41,15 @@ def main() -> None:
         searched.append(best(options.rounds, lambda operations=operations: judge(operations, CAS_REGISTER, Limits())))
         both.append(best(options.rounds, lambda text=text: judge(read_log(text), CAS_REGISTER, Limits())))
         verdicts[judge(operations, CAS_REGISTER).verdict] += 1
-    print(f"{len(histories)} histories of {options.operations} operations: " + ", ".join(
-        f"{count} {verdict}" for verdict, count in verdicts.items() if count))
+    print(
+        f"{len(histories)} histories of {options.operations} operations: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items() if count)
+    )
     for name, times in (("search", searched), ("reading and search", both)):
-        print(f"{name}: median {statistics.median(times) * 1e3:.2f} ms, "
-              f"90% {sorted(times)[len(times) * 9 // 10] * 1e3:.2f} ms, worst {max(times) * 1e3:.2f} ms")
+        print(
+            f"{name}: median {statistics.median(times) * 1e3:.2f} ms, "
+            f"90% {sorted(times)[len(times) * 9 // 10] * 1e3:.2f} ms, worst {max(times) * 1e3:.2f} ms"
+        )
 
 
 def best(rounds: int, run: Any) -> float:
@@ -115,6 +119,7 @@ def spoilt(rng: random.Random, events: list[Event]) -> list[Event]:
 
 def log_of(events: list[Event]) -> str:
     """As Jepsen prints it."""
+
     def form(value: Any) -> str:
         return "nil" if value is None else f"[{value[0]} {value[1]}]" if isinstance(value, tuple) else str(value)
 
