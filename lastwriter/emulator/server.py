@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -30,6 +31,7 @@ from lastwriter.emulator.timers import Waker
 from lastwriter.errors import UserError
 
 _TARGETS: Final = frozenset({b"DynamoDB_20120810", b"DynamoDBStreams_20120810"})
+_REMEMBERED_TARGETS: Final = 256
 _PARENT_POLL_S: Final = 0.5
 _IDLE_S: Final = 1.0
 
@@ -101,6 +103,7 @@ class Server:
         self.core.control.addresses = {region: url.partition("//")[2] for region, url in self.endpoints.items()}
         self._book = FaultBook(self.core, self._clients)
         self._api = ControlApi(self.core, self._book, self.endpoints)
+        self._scheduler = self.core.scheduler
         self._loop = asyncio.get_running_loop()
         self._waker = Waker(self._loop, self._on_timer)
         self.handled = 0
@@ -179,7 +182,9 @@ class Server:
                 exchange.reply(200, body)
             else:
                 refuse(exchange, status, body)
-        self._waker.at(self.core.next_ns)
+        due_ns = self._scheduler.next_ns
+        if due_ns is not None:
+            self._waker.at(due_ns)
 
     def _clients(self, region: str) -> None:
         """What the Region does to its clients may have changed."""
@@ -210,8 +215,8 @@ class RegionService(Listening):
             return
         self.counts.requests += 1
         try:
-            service, _, operation = (target or b"").partition(b".")
-            if service not in _TARGETS:
+            operation = _operation(target)
+            if operation is None:
                 raise ApiError("UnknownOperationException", "")
             try:
                 request = orjson.loads(body)
@@ -219,7 +224,7 @@ class RegionService(Listening):
                 raise serialization("") from None
             if type(request) is not dict:
                 raise serialization("Unexpected field type")
-            self._owner.request(self._region, operation.decode("latin-1"), request, exchange)
+            self._owner.request(self._region, operation, request, exchange)
         except ApiError as error:
             refuse(exchange, error.status, error.body())
         except Exception:  # noqa: BLE001 - one request's failure is a 500 for it, never the end of the emulator
@@ -261,6 +266,13 @@ class ControlService(Listening):
         except Exception:  # noqa: BLE001 - as for a Region
             traceback.print_exc()
             exchange.reply(500, {"message": "the emulator failed; its output says how"})
+
+
+@lru_cache(_REMEMBERED_TARGETS)
+def _operation(target: bytes | None) -> str | None:
+    """The operation that X-Amz-Target names; None: it is not for a service that is here."""
+    service, _, operation = (target or b"").partition(b".")
+    return operation.decode("latin-1") if service in _TARGETS else None
 
 
 async def _keep_house(server: Server, parent: int | None, stop: asyncio.Event) -> None:
