@@ -250,7 +250,7 @@ class _Groups:
         first, last = int(counters.start.min()), int(counters.end.max())
         layout = Layout(self.keys, min(first, int(counters.end.min())), max(last, int(counters.start.max())))
         placed = layout.place(self.key - self.begin, self.ended)
-        order = np.argsort(placed)
+        order = np.argsort(placed, kind="stable")
         # Groups are numbered by key and value, so that a running maximum of numbers is one of values.
         highest = np.maximum.accumulate(order)
         began = layout.place(counters.key[late] - self.begin, counters.start[late])

@@ -139,7 +139,7 @@ class _Observed:
         if not len(seen) or not len(proof):
             return _NONE, _NONE
         ended = layout.place(place[proof], self.end[proof])
-        by_end = np.argsort(ended)
+        by_end = np.argsort(ended, kind="stable")
         # The newest write that the place had shown by then, and which observation showed it.
         began = layout.place(place[proof], self.began[proof])[by_end]
         newest = np.maximum.accumulate(began)

@@ -100,7 +100,7 @@ class _Order:
         self.f[clusters.initial] = BEFORE
         self.z = greatest(size, clusters.member, clusters.start)
         self.placed_f = layout.place(self.key, self.f)
-        self.by_f = np.argsort(self.placed_f)
+        self.by_f = np.argsort(self.placed_f, kind="stable")  # nearly in order as rows stand
         self.chains = chains_of(clusters.previous, self.by_f)
 
     def violations(self) -> list[Found]:
@@ -172,7 +172,7 @@ class _Order:
         troubled[self.chain_of[shown]] = True
 
         # Of the writes that prove it the one that had been in place longest.
-        by_start = writes[np.argsort(starts[writes])]
+        by_start = writes[np.argsort(starts[writes], kind="stable")]
         start_sorted = starts[by_start]
         one = np.zeros(len(by_start), np.int64)
         _, where = running_min_after(self.placed_f[by_start], one, inclusive=True)

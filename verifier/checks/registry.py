@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from verifier.checks import explain, explain_order
+from verifier.checks import counter_sweep, explain, explain_order
 from verifier.checks.convergence import check_convergence
-from verifier.checks.counter_value import check_counter_value
 from verifier.checks.explain import Explainer
 from verifier.checks.ledger import check_lost, check_twice
 from verifier.checks.refusals import check_forks, check_refused
@@ -51,8 +50,8 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
     CheckRow(
         "counter",
         "counters count every increment once, all Regions together",
-        check_counter_value,
-        explain_order.order,
+        counter_sweep.check_counters,
+        counter_sweep.explain,
         ("result",),
         {"MREC": "invariant", "MRSC": "contract"},
     ),

@@ -42,7 +42,7 @@ def conflicts(key: Keys, f: Int64, z: Int64, slack_ns: int = 0) -> Conflicts:
     placed_f, placed_z = layout.place(key, f), layout.place(key, z)
 
     forward = np.flatnonzero(placed_f < placed_z)
-    forward = forward[np.argsort(placed_f[forward])]
+    forward = forward[np.argsort(placed_f[forward], kind="stable")]
     begins, ends = placed_f[forward], placed_z[forward]
     reach = np.maximum.accumulate(ends)
     # Which zone reaches that far: the last one that raised the maximum.
