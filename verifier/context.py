@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from verifier.checks.types import Context
 from verifier.errors import RecordError
 from verifier.history.columns import History
+from verifier.history.lag import read_slow_seconds
 from verifier.history.reader import read_history, read_replicas
 from verifier.rundir import FaultRecord, RunDirectory, RunInfo
 
@@ -62,6 +63,7 @@ def read_context(path: Path) -> tuple[History, Context]:
     history = read_history(directory)
     history, initial = read_replicas(directory, "initial", history)
     history, final = read_replicas(directory, "final", history)
+    slow = {} if run.start_ns is None else read_slow_seconds(directory.history, run.start_ns)
     context = Context(
         mode=run.mode,
         regions=tuple(run.regions),
@@ -70,6 +72,7 @@ def read_context(path: Path) -> tuple[History, Context]:
         initial=initial,
         final={region: final[region] for region in (*run.regions, *final) if region in final},
         epsilon_ns=_epsilon_ns(run),
+        slow_seconds=slow,
     )
     return history, context
 

@@ -99,7 +99,9 @@ def _row(expectation: Expectation, facts: Facts) -> ExpectationRow:
         measured = metric.measure(facts, selection)
     except Exception as error:  # noqa: BLE001 - one metric that fails must not take the verdict with it
         measured = Measured(None, None, f"could not be measured: {type(error).__name__}: {error}")
-    met = compare(measured, expectation.op, parse_value(expectation.value, metric.unit))
+    met = (
+        compare(measured, expectation.op, parse_value(expectation.value, metric.unit)) if measured.conclusive else None
+    )
     reason = measured.reason if met is None else None
     if met is None and reason is None:
         reason = "only bounds are known"

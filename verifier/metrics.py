@@ -17,7 +17,7 @@ from verifier.history.schema import Outcome
 from verifier.staleness import reads_judged, stale_reads
 from verifier.values import Unit
 from verifier.verdict import ContractRow
-from verifier.windows import marked_seconds, window_mask
+from verifier.windows import loaded_seconds, marked_seconds, window_mask
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 CONFLICT: Final = "ReplicatedWriteConflictException"
@@ -36,7 +36,7 @@ IN_FLIGHT: Final = "InFlight"
 """The worker stopped before the attempt was answered or given up: its end says nothing about latency."""
 
 TOO_MANY_MARKED_SECONDS: Final = 0.05
-"""Above this share of seconds in which the client itself was slow, latencies are upper bounds."""
+"""Above this share of seconds in which the client itself was slow, expectations on latency are inconclusive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Measured:
     low: float | None
     high: float | None
     reason: str | None = None
+    conclusive: bool = True
+    """False: whatever the bounds say of an expectation, it was not put to the test."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +245,11 @@ def _latency(share: float) -> Callable[[Facts, Selection], Measured]:
         if share < 1 and len(values) < 1 / (1 - share):
             return unmeasured(f"{len(values)} operations are too few for that percentile")
         value = percentile(values, share)
-        start, end = facts.context.run.start_ns, facts.context.run.end_ns
-        marked = len(marked_seconds(history, facts.context))
-        if start is not None and end is not None and marked > TOO_MANY_MARKED_SECONDS * (end - start) / 1e9:
-            # A slow client only ever adds: what was measured still bounds what was served.
-            return Measured(0.0, value, f"the load generator itself was slow in {marked} seconds of the run")
+        marked, seconds = len(marked_seconds(history, facts.context)), loaded_seconds(facts.context)
+        if marked > TOO_MANY_MARKED_SECONDS * seconds:
+            # A slow client adds to what it measures, but it also sends less than was asked for: nothing is proved.
+            reason = f"the load generator itself was slow in {marked} of {seconds:,} seconds"
+            return Measured(0.0, value, reason, conclusive=False)
         return exactly(value)
 
     return measure

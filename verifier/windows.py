@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
 
 from verifier.checks.types import Context
 from verifier.history.columns import Bool, History, Int64
+from verifier.history.lag import SLOW_CLIENT_MS
 from verifier.rundir import FaultRecord
 
 AROUND_FAULTS: Final = ("before", "during", "after")
 """Before the first fault took hold; while one was in effect; afterwards and in effect no more."""
 
-SLOW_CLIENT_NS: Final = 10_000_000
+SLOW_CLIENT_NS: Final = int(SLOW_CLIENT_MS * 1e6)
 """A second is marked when its sends were later than this at p99 with nothing else to wait for."""
 
 FOREVER: Final = np.iinfo(np.int64).max
@@ -62,31 +64,41 @@ def window_mask(history: History, context: Context, name: str) -> Bool:
 
 
 def marked_seconds(history: History, context: Context) -> list[int]:
-    """Seconds from t0 in which some worker sent late (p99 above 10 ms) though it waited for nothing but itself.
+    """Seconds of the load, from t0, in which some worker was slow itself; what that cost is in their latencies.
 
-    An operation is due when its schedule says so and its process has its last answer; what passes from then to its
-    start is the client's own doing, and is in the latencies of that second.
+    As the workers measured it (:mod:`verifier.history.lag`). Of a worker that did not measure itself it is concluded
+    from its rows: an operation is due when its schedule says so and its process has its last answer, and a second is
+    marked if more than one in a hundred of its operations began later than that by more than the same 10 ms.
     """
     known = context.shared.get("marked seconds")
     if isinstance(known, list):
         return known
-    seconds = _marked_seconds(history, context) if len(history) else []
-    context.shared["marked seconds"] = seconds
-    return seconds
+    seconds = {second for of_worker in context.slow_seconds.values() for second in of_worker}
+    seconds |= _late_sends(history, context)
+    seconds = {second for second in seconds if 0 <= second < loaded_seconds(context)}
+    made = context.shared["marked seconds"] = sorted(seconds)
+    return made
 
 
-def _marked_seconds(history: History, context: Context) -> list[int]:
-    start, scheduled = history.start_ns, history.scheduled_ns
+def loaded_seconds(context: Context) -> float:
+    """How many seconds the load lasted; endless if the run never noted its end."""
+    start, end = context.run.start_ns, context.run.end_ns
+    return math.inf if start is None or end is None else math.ceil((end - start) / 1e9)
+
+
+def _late_sends(history: History, context: Context) -> set[int]:
+    """Seconds in which a worker that did not measure itself sent late."""
+    rows = np.flatnonzero(~np.isin(history.worker, list(context.slow_seconds)))
+    start, scheduled, process = history.start_ns[rows], history.scheduled_ns[rows], history.process[rows]
     if not bool((start - scheduled > SLOW_CLIENT_NS).any()):
-        return []
-    order = np.lexsort((start, history.process))
+        return set()
+    order = np.lexsort((start, process))
     free = np.full(len(start), np.iinfo(np.int64).min, np.int64)
-    same = history.process[order[1:]] == history.process[order[:-1]]
-    free[order[1:][same]] = history.end_ns[order[:-1][same]]
+    same = process[order[1:]] == process[order[:-1]]
+    free[order[1:][same]] = history.end_ns[rows[order[:-1][same]]]
     late: Int64 = start - np.maximum(scheduled, free)
     second = (start - origin_ns(history, context)) // 1_000_000_000
-    cell = second * (int(history.worker.max()) + 1) + history.worker
-    cells, where, count = np.unique(cell, return_inverse=True, return_counts=True)
+    workers = int(history.worker.max()) + 1
+    cells, where, count = np.unique(second * workers + history.worker[rows], return_inverse=True, return_counts=True)
     slow = np.bincount(where[late > SLOW_CLIENT_NS], minlength=len(cells))
-    marked = cells[slow > 0.01 * count] // (int(history.worker.max()) + 1)
-    return sorted({int(value) for value in marked})
+    return {int(cell) // workers for cell in cells[slow > 0.01 * count]}

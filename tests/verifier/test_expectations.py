@@ -154,16 +154,15 @@ def test_latency_counts_from_the_schedule_and_refuses_a_percentile_of_too_few() 
     assert measure(of, "p50", kind="add").reason == "no operation of that sort"
 
 
-def test_a_slow_client_leaves_an_upper_bound_of_latency() -> None:
+def test_a_slow_client_makes_latencies_inconclusive() -> None:
     ops = [read(n * MS + 50 * MS, n * MS + 51 * MS, -1, op=n + 1, scheduled=n * MS) for n in range(100)]
     of = facts(ops, run=run_info(end_ns=10**9))
     (below, above) = judge(
         [Expectation(metric="p50", op="<", value="60ms"), Expectation(metric="p50", op=">", value="40ms")], of
     )
-    assert (below.met, below.measured) == (True, "at most 51ms")
+    reason = "the load generator itself was slow in 1 of 1 seconds"
+    assert (below.met, below.measured, below.reason) == (None, "at most 51ms", reason)
     assert above.met is None
-    assert above.reason is not None
-    assert "slow in 1 seconds" in above.reason
 
 
 def test_availability_errors_and_amplification_are_shares_of_what_they_say() -> None:

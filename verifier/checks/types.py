@@ -43,6 +43,8 @@ class Context:
     """By Region; empty: never read."""
     epsilon_ns: int = 0
     """How wrong the order of two hosts' times may be; 0 on one host."""
+    slow_seconds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Worker → seconds from t0 in which it measured itself as slow; no entry: it did not measure."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
     """What several checks need and is worked out once, by whoever needs it first (the lineage, a layout by key)."""
 
