@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,15 +11,30 @@ from typing import Any, Final, Literal, get_args
 
 from pydantic import ValidationError
 
-from lastwriter.client.plan import OWNED, Keys, Load, LoadPlan, Pattern, Retry
+from lastwriter.client.plan import OWNED, HotKeys, Keys, Load, LoadPlan, Pattern, Retry
 from lastwriter.client.worker import workload_of
 from lastwriter.errors import UserError
-from lastwriter.units import parse_rate
+from lastwriter.units import format_share, parse_rate, parse_share
 from verifier.rundir import Mode
 
 DEFAULT_REGIONS: Final = ("us-east-1", "us-east-2", "us-west-2")
 
-_IN_WEB_UI: Final = ("rate", "keys", "pattern", "retry")
+_IN_WEB_UI: Final = ("rate", "keys", "hot", "zipf", "pattern", "retry")
+
+_OPTION_OF: Final = {"count": "--keys", "share": "--hot", "item_bytes": "--item-bytes"}
+"""Fields of a load whose option is called otherwise."""
+
+_TITLE: Final = "lastwriter options"
+_EXAMPLES: Final = """examples:
+  locust -f locustfiles/counters.py --emulator
+      web UI on http://127.0.0.1:8089, an emulated table in three Regions
+  locust -f locustfiles/counters.py --emulator --headless -t 20s --rate 200/s --pattern region-items
+      open loop: 200 intents a second, all users and Regions together
+  locust -f locustfiles/hot_keys.py --emulator --mode MRSC --headless -t 20s --keys 100 --hot 2=80% --retry jittered
+      four of five clicks go to two of a hundred keys (or --zipf 1.1)
+  locust -f locustfiles/standby.py --emulator --headless -t 20s --rate 100/s --shares us-east-1=95%,us-west-2=5%
+      a standby Region with a share of the traffic
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +55,10 @@ class Settings:
 def add_options(parser: Any) -> None:
     """To Locust's parser (event ``init_command_line_parser``)."""
     parser.set_defaults(web_host="127.0.0.1", master_bind_host="127.0.0.1")  # Locust's own default: every interface
-    group = parser.add_argument_group("lastwriter options")
+    group = parser.add_argument_group(_TITLE, _EXAMPLES)
     add = group.add_argument
+    # Locust prints its own --help before it has imported the locustfile, so ours is not in it.
+    add("--options", action=_ShowOptions, nargs=0, help="show these options with examples, and exit")
     add("--plan", metavar="FILE", help="run this load plan (JSON); `lastwriter run` starts Locust with one")
     add("--emulator", action="store_true", help="start an emulator of a global table, and write to that")
     add("--endpoints", metavar="REGION=URL,...", help="write to these endpoints")
@@ -58,6 +76,10 @@ def add_options(parser: Any) -> None:
         help="open loop: intents a second, all users together, e.g. 200/s; default: closed loop",
     )
     add("--keys", type=int, default=10, metavar="N", help="number of keys; default: 10")
+    add("--hot", metavar="N=SHARE", help="N of the keys get this share of the operations, e.g. 2=80%%")
+    add("--zipf", metavar="EXPONENT", help="keys are drawn by a Zipf distribution, e.g. 1.1")
+    add("--shares", metavar="REGION=SHARE,...", help="share of the users by Region, e.g. us-east-1=90%%,us-west-2=10%%")
+    add("--item-bytes", type=int, default=0, metavar="N", help="size of every item written; default: what it takes")
     add("--pattern", choices=get_args(Pattern), default="naive", help="how items are written; default: naive")
     add("--retry", choices=get_args(Retry), default="none", help="what users do after a failure; default: none")
     for action in group._group_actions:
@@ -102,6 +124,11 @@ def make_loads(options: Any, user_classes: Iterable[type], users: int) -> list[L
     classes = list(user_classes)
     try:
         rate = parse_rate(options.rate) / len(classes) if options.rate else None
+        keys = Keys(
+            count=int(options.keys),
+            hot=_parse_hot(options.hot) if options.hot else None,
+            zipf=float(options.zipf) if options.zipf else None,
+        )
         return [
             Load(
                 workload=workload_of(user_class),
@@ -109,16 +136,19 @@ def make_loads(options: Any, user_classes: Iterable[type], users: int) -> list[L
                 rate=None if rate is None else f"{rate!r}/s",
                 # Locust starts one user unless told otherwise, which says nothing about how many share a rate.
                 processes=None if rate is None or users <= len(classes) else users // len(classes),
-                keys=Keys(count=int(options.keys)),
+                regions=_parse_shares(options.shares) if options.shares else {},
+                keys=keys,
+                item_bytes=options.item_bytes,
                 retry=options.retry,
             )
             for user_class in classes
         ]
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"--{first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from None
+        name = _OPTION_OF.get(str(first["loc"][0]), f"--{first['loc'][0]}") if first["loc"] else "--hot, --keys, --zipf"
+        raise UserError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
     except ValueError as error:
-        raise UserError(f"--rate or --keys: {error}") from None
+        raise UserError(f"--rate, --keys or --zipf: {error}") from None
 
 
 def make_plan(
@@ -200,6 +230,43 @@ def _parse_regions(text: str | None) -> tuple[str, ...]:
     if len(set(regions)) != len(regions):
         raise UserError(f"--regions {text}: a Region is listed twice")
     return regions
+
+
+def _parse_hot(text: str) -> HotKeys:
+    count, equals, share = text.partition("=")
+    if not equals or not count.strip().isdigit():
+        raise UserError(f"--hot: {text!r} is not N=SHARE, e.g. 2=80%")
+    return HotKeys.model_validate({"count": int(count), "share": share.strip()})
+
+
+def _parse_shares(text: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        region, equals, share = part.strip().partition("=")
+        try:
+            parse_share(share)
+        except ValueError:
+            equals = ""
+        if not equals or not region:
+            raise UserError(f"--shares: {part.strip()!r} is not REGION=SHARE, e.g. us-east-1=90%")
+        found[region] = share.strip()
+    total = sum(map(parse_share, found.values()))
+    if abs(total - 1) > 0.005:
+        raise UserError(f"--shares add up to {format_share(total)}, not 100%")
+    return found
+
+
+class _ShowOptions(argparse.Action):
+    """Prints the options of this module alone."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        ours = argparse.ArgumentParser(
+            "locust -f LOCUSTFILE", add_help=False, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        (group,) = (group for group in parser._action_groups if group.title == _TITLE)
+        ours._action_groups = [group]
+        print(ours.format_help().partition(f"{_TITLE}:\n")[2], end="")  # noqa: T201 - it is what was asked for
+        parser.exit()
 
 
 def _parse_endpoints(text: str) -> dict[str, str]:

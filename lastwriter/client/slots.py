@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from lastwriter.client.plan import Load, LoadPlan
 
 MOST_PATIENT_S = 0.2
 """A process is assumed to need this long for an intent when the number of processes is left to us."""
+
+FAIR_SHARE: Final = 0.01
+"""A Region's part of the processes may be off its share by this much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +59,23 @@ def is_elastic(plan: LoadPlan, load: Load) -> bool:
 
 
 def process_count(load: Load, regions: Sequence[str]) -> int:
-    """How many processes a load has. At least one for every Region that has a share of it."""
+    """How many processes a load has.
+
+    A rate is shared by enough of them, with at least one in every Region that has a share, and so many that each Region
+    has its share of them: 20/s by two processes here and one in each other Region would be no thirds.
+    """
     if load.users is not None:
         return load.users
     if load.processes is not None:
         return load.processes
     shares = shares_of(load, regions)
     fewest = max(len(shares), *(math.ceil(round(sum(shares.values()) / share, 6)) for share in shares.values()))
-    return fewest if load.rate is None else max(fewest, math.ceil(load.rate * MOST_PATIENT_S))
+    if load.rate is None:
+        return fewest
+    fewest = max(fewest, math.ceil(load.rate * MOST_PATIENT_S))
+    counts = range(fewest, 2 * fewest + 1)
+    fair = (count for count in counts if _unfairness(count, shares) <= FAIR_SHARE)
+    return next(fair, min(counts, key=lambda count: _unfairness(count, shares)))
 
 
 def shares_of(load: Load, regions: Sequence[str]) -> dict[str, float]:
@@ -81,6 +94,12 @@ def region_cycle(shares: Mapping[str, float]) -> Iterator[str]:
         richest = max(credit, key=lambda region: round(credit[region], 9))
         credit[richest] -= 1.0
         yield richest
+
+
+def _unfairness(count: int, shares: Mapping[str, float]) -> float:
+    """How far a Region's part of so many processes is from its share, at most."""
+    total = sum(shares.values())
+    return max(abs(round(count * share / total) / count - share / total) for share in shares.values())
 
 
 def _endless(plan: LoadPlan, load_index: int, worker: int, workers: int) -> Iterator[Slot]:

@@ -1,7 +1,7 @@
 """The table as a user in one Region sees it: each call is one attempt, marked, sent and recorded.
 
 Items are ``pk`` (string), ``v`` (the domain value), ``_w`` (operation id of the attempt that wrote them), ``_p``
-(the ``_w`` before that) and ``pad``. Every write sets the marks and asks for the new item back, so that its row
+(the ``_w`` before that) and ``padding``. Every write sets the marks and asks for the new item back, so that its row
 says what it replaced.
 """
 
@@ -36,14 +36,14 @@ from verifier.history.schema import (
 IN_FLIGHT: Final = "InFlight"
 """Error of an attempt that the worker did not wait for."""
 
-PAD_ATTRIBUTE: Final = "pad"
+PAD_ATTRIBUTE: Final = "padding"  # "pad" is one of DynamoDB's reserved words
 
 _MARK: Final = "SET #p = if_not_exists(#w, :none), #w = :op"
 _NAMES: Final = {"#p": PREVIOUS_ATTRIBUTE, "#w": WRITER_ATTRIBUTE}
 _NAMES_W: Final = {"#w": WRITER_ATTRIBUTE}
 _NONE: Final = {"N": str(ABSENT)}
 _OWN_BYTES: Final = 80
-"""What keys, marks and value of an item take themselves, about: `pad` makes up the rest of `item_bytes`."""
+"""What keys, marks and value of an item take themselves, about: `padding` makes up the rest of `item_bytes`."""
 
 _RECORDED_CALLS: Final = {
     "GetItem": Kind.READ, "PutItem": Kind.WRITE, "UpdateItem": Kind.WRITE, "DeleteItem": Kind.DELETE,
@@ -200,8 +200,8 @@ class Table:
         values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(delta)}}
         expression, addition = _MARK, f"ADD {VALUE_ATTRIBUTE} :v"
         if self._pad is not None:
-            values[":pad"] = self._pad
-            expression += f", {PAD_ATTRIBUTE} = :pad"
+            values[":padding"] = self._pad
+            expression += f", {PAD_ATTRIBUTE} = :padding"
         body: dict[str, Any] = {
             "TableName": self.name,
             "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
@@ -300,8 +300,8 @@ class Table:
         values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
         expression = f"{_MARK}, {VALUE_ATTRIBUTE} = :v"
         if self._pad is not None:
-            values[":pad"] = self._pad
-            expression += f", {PAD_ATTRIBUTE} = :pad"
+            values[":padding"] = self._pad
+            expression += f", {PAD_ATTRIBUTE} = :padding"
         body: dict[str, Any] = {
             "TableName": self.name,
             "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},

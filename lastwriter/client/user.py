@@ -100,6 +100,10 @@ class GlobalTableUser(User):
             self._tables[region] = self.table.in_region(region, self._worker.client(region, self.load))
         return self._tables[region]
 
+    def own_key(self, name: str) -> Key:
+        """A key that no other user has: ``self.own_key("canary")`` → ``canary-2-us-east-1-7``."""
+        return Key(f"{name}-{self._load_number}-{self.region}-{self.number}", self.number, None, self.region)
+
     def record(self, kind: Kind | str, key: Key | str, value: int | None = None) -> Recording:
         """Record any other call as an operation, an HTTP request to one's own service, say::
 
@@ -153,7 +157,7 @@ class GlobalTableUser(User):
         self.random = random.Random(slot.seed)
         keys = run.keys(slot.load_index)
         self.keys = KeyChooser(keys, load.keys, slot.region, self.random)
-        self.regions, self.number = run.regions_in_order, slot.process
+        self.regions, self.number, self._load_number = run.regions_in_order, slot.process, slot.load_index + 1
         self.table = run.table(slot)
         self._tables = {self.table.region: self.table}
         self.counter = counter_of(self, f"{zlib.crc32(run.plan.run.encode()):x}_{slot.load_index}_{slot.process}")

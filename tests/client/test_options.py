@@ -11,7 +11,7 @@ from locust import task
 from locust.argument_parser import LocustArgumentParser
 
 from lastwriter.client.options import add_options, check_plan, make_loads, make_plan, read_plan, read_settings
-from lastwriter.client.plan import Keys, Load
+from lastwriter.client.plan import HotKeys, Keys, Load
 from lastwriter.client.user import GlobalTableUser
 from lastwriter.errors import UserError
 
@@ -30,6 +30,7 @@ class Counters(GlobalTableUser):
 
 class Registers(Counters):
     workload = "registers"
+    patterns = ("naive", "conditional")
 
 
 def options(*arguments: str) -> Any:
@@ -93,17 +94,56 @@ def test_a_rate_is_shared_by_the_user_classes_and_by_the_users() -> None:
     assert alone.processes is None, "one user is Locust's default, not a wish"
 
 
-@pytest.mark.parametrize("arguments", [["--rate", "300"], ["--rate", "fast"], ["--keys", "0"]])
+def test_keys_may_be_hot_or_zipf_and_regions_have_shares() -> None:
+    arguments = ["--keys", "50", "--hot", "2=80%", "--shares", "us-east-1=90%, us-west-2=10%", "--item-bytes", "900"]
+    (load,) = make_loads(options("--emulator", *arguments), [Counters], 1)
+    assert (load.keys.count, load.keys.hot) == (50, HotKeys(count=2, share="80%"))
+    assert load.regions == pytest.approx({"us-east-1": 0.9, "us-west-2": 0.1})
+    assert load.item_bytes == 900
+    (load,) = make_loads(options("--emulator", "--zipf", "1.1"), [Counters], 1)
+    assert load.keys.zipf == 1.1
+
+
+def test_locust_prints_its_help_before_it_knows_ours_so_there_is_an_option_for_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        options("--options")
+    assert not ended.value.code
+    said = capsys.readouterr().out
+    assert "locust -f locustfiles/hot_keys.py --emulator --mode MRSC" in said
+    assert "--shares REGION=SHARE" in said
+    assert "--web-port" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--rate", "300"],
+        ["--rate", "fast"],
+        ["--keys", "0"],
+        ["--hot", "2"],
+        ["--hot", "2=x"],
+        ["--hot", "20=80%"],
+        ["--hot", "2=80%", "--zipf", "1"],
+        ["--zipf", "steep"],
+        ["--zipf", "-1"],
+        ["--shares", "us-east-1"],
+        ["--shares", "us-east-1=90%"],
+        ["--item-bytes", "-1"],
+    ],
+)
 def test_a_bad_number_is_one_line(arguments: list[str]) -> None:
     with pytest.raises(UserError) as raised:
         make_loads(options("--emulator", *arguments), [Counters], 1)
     assert "\n" not in str(raised.value)
+    assert arguments[0] in str(raised.value)
 
 
 def test_the_web_ui_shows_what_may_change_from_run_to_run() -> None:
     parser = LocustArgumentParser()
     add_options(parser)
-    assert set(parser.args_included_in_web_ui) - {"help"} == {"keys", "pattern", "rate", "retry"}
+    assert set(parser.args_included_in_web_ui) - {"help"} == {"hot", "keys", "pattern", "rate", "retry", "zipf"}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +154,8 @@ def test_the_web_ui_shows_what_may_change_from_run_to_run() -> None:
         (Load(workload="counters", mix={"read": "0%"}), "leaves nothing to do"),
         (Load(workload="counters", regions={"mars-1": "100%"}), "mars-1 has no endpoint"),
         (Load(workload="counters", pattern="home-region", keys=Keys(count=2)), "not every Region owns one"),
+        (Load(workload="counters", pattern="fenced", keys=Keys(count=2)), "fenced needs at least 3"),
+        (Load(workload="registers", pattern="sharded"), "registers cannot be written as 'sharded'; it can as naive"),
     ],
 )
 def test_a_plan_that_cannot_be_carried_out_is_one_line(load: Load, said: str) -> None:

@@ -90,3 +90,20 @@ def test_started_by_hand_in_a_closed_loop_there_are_as_many_processes_as_users()
     assert [slot.process for slot in one] == [0, 2, 4, 6, 8, 10]
     assert [slot.process for slot in other] == [1, 3, 5, 7, 9, 11]
     assert Counter(slot.region for slot in one + other) == dict.fromkeys(REGIONS, 4)
+
+
+def test_processes_that_share_a_rate_can_be_divided_by_the_shares() -> None:
+    assert process_count(Load(workload="a", rate="20/s"), REGIONS) == 6, "four would be two here and one there"
+    seventy_thirty = Load(workload="a", rate="60/s", regions={"us-east-1": "70%", "us-east-2": "30%"})
+    assert Counter(slot.region for slot in plan_slots(plan_of(seventy_thirty))) == {"us-east-1": 9, "us-east-2": 4}
+
+
+@given(st.floats(0.5, 3000), st.dictionaries(st.sampled_from(REGIONS), st.integers(1, 100), min_size=1))
+def test_every_region_has_its_share_of_a_rate(rate: float, shares: dict[str, int]) -> None:
+    total = sum(shares.values())
+    regions = {region: f"{share / total * 100}%" for region, share in shares.items()}
+    load = Load(workload="a", rate=f"{rate:.3f}/s", regions=regions)
+    slots = Counter(slot.region for slot in plan_slots(plan_of(load)))
+    for region, share in shares.items():
+        assert slots[region] >= 1
+        assert abs(slots[region] / slots.total() - share / total) < 0.03

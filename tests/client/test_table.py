@@ -188,9 +188,9 @@ def test_items_are_padded_to_their_size(rig: Rig) -> None:
     big.add("k")
     big.put("k", 1)
     for _, body in rig.client.asked:
-        assert "pad = :pad" in body["UpdateExpression"]
-        assert len(body["ExpressionAttributeValues"][":pad"]["S"]) == pytest.approx(1000, abs=100)
-    assert "pad = :pad ADD" in rig.client.asked[0][1]["UpdateExpression"]
+        assert "padding = :padding" in body["UpdateExpression"]
+        assert len(body["ExpressionAttributeValues"][":padding"]["S"]) == pytest.approx(1000, abs=100)
+    assert "padding = :padding ADD" in rig.client.asked[0][1]["UpdateExpression"]
 
 
 def test_after_an_unknown_write_the_user_is_another_process(rig: Rig) -> None:
