@@ -25,7 +25,7 @@ from verifier.checks import explain_order
 from verifier.checks.counter_value import check_counter_value
 from verifier.checks.explain import who
 from verifier.checks.findings import ENDLESS, WORST, Found, merge_results, result
-from verifier.checks.layout import BEFORE
+from verifier.checks.layout import AFTER, BEFORE
 from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result, Violation
 from verifier.history.columns import NULL, Bool, History, Int64
@@ -211,12 +211,17 @@ def _swept_through(counter: _Counter) -> tuple[list[int], list[int]]:
     by_end = np.argsort(counter.add_end, kind="stable")
     rank = np.empty(adds, np.int64)
     rank[by_end] = np.arange(adds)
-    times = np.concatenate((counter.unknown_start, counter.add_start, counter.start, counter.add_end, counter.end))
-    kinds = np.repeat([_START, _START, _READ_CALLED, _COUNTED, _READ_RETURNED], [unknown, adds, reads, adds, reads])
-    # An unanswered increment has a place below zero.
-    places = np.concatenate((-1 - np.arange(unknown), rank, np.arange(reads), rank, np.arange(reads)))
-    # On a tie calls come first; increments that return together are taken in the order of their ranks.
-    order = np.lexsort((places, kinds, times))
+    # Five runs, each in order of time, which a stable sort only has to merge. Of an increment the place is its rank by
+    # end; of an unanswered one it is below zero.
+    runs = [(_START, counter.unknown_start, -1 - np.arange(unknown)), (_START, counter.add_start, rank)]
+    runs += [(_READ_CALLED, counter.start, np.arange(reads)), (_COUNTED, counter.add_end, rank)]
+    runs += [(_READ_RETURNED, counter.end, np.arange(reads))]
+    orders = [by_end if kind == _COUNTED else np.argsort(times, kind="stable") for kind, times, _ in runs]
+    times = np.concatenate([run[1][order] for run, order in zip(runs, orders, strict=True)])
+    places = np.concatenate([run[2][order] for run, order in zip(runs, orders, strict=True)])
+    kinds = np.repeat([run[0] for run in runs], [len(order) for order in orders])
+    # On a tie calls come first; increments that return together stay in the order of their ranks.
+    order = np.argsort((np.clip(times, BEFORE, AFTER) << 2) + kinds, kind="stable")
     values, counts = counter.value.tolist(), counter.unknown_count.tolist()
     least, spare, lost, invented = counter.initial, 0, 0, 0
     under_way: list[int] = []
