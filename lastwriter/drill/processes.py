@@ -25,6 +25,9 @@ PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
 _STAMP: Final = re.compile(r"^\[[^]]*\] \S+/(DEBUG|INFO|WARNING|ERROR|CRITICAL)/\S+: ")
 """``[2026-11-20 23:27:49,222] host/INFO/locust.main: ``"""
 
+_SMALL_TALK: Final = re.compile(r"^\[[^]]*\] \S+/(DEBUG|INFO)/\S+: ")
+"""What says nothing about why a process ended: ``Starting Locust 2.47.0``."""
+
 GRACE_S: Final = 5.0
 """Between asking a process to end and killing it."""
 
@@ -55,13 +58,19 @@ class Child:
             return False
         return True
 
+    def rename(self, name: str) -> None:
+        """Call it otherwise, its log included."""
+        log = self.log.with_name(f"{name}.log")
+        self.log.rename(log)
+        self.name, self.log = name, log
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if it still runs."""
         if self.running:
             self.process.send_signal(number)
 
     def last_words(self) -> str:
-        """How it ended, and the last line that it printed."""
+        """How it ended, and the last line that it printed, unless that is Locust's small talk."""
         code = self.process.poll()
         if code is None:
             how = "still running"
@@ -69,7 +78,7 @@ class Child:
             how = f"killed by {signal.Signals(-code).name}"
         else:
             how = f"exit code {code}"
-        line = last_line(self.log)
+        line = last_line(self.log, unless=_SMALL_TALK)
         return f"{how}: {line}" if line else how
 
 
@@ -143,11 +152,11 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def last_line(log: Path) -> str:
-    """The last line with words in a log, without Locust's time stamps; empty if there is none."""
+def last_line(log: Path, unless: re.Pattern[str] | None = None) -> str:
+    """The last line with words in a log, without Locust's time stamps; empty if there is none, or only ``unless``."""
     try:
         lines = log.read_text(errors="replace").splitlines()
     except OSError:
         return ""
     words = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return _STAMP.sub("", words)
+    return "" if unless is not None and unless.match(words) else _STAMP.sub("", words)

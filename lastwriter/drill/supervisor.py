@@ -181,7 +181,7 @@ class Supervisor:
             processes.start(
                 f"worker-{number}", [*locust, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
             )
-            for number in range(1, count + 1)
+            for number in range(count)
         ]
         return master, workers
 
@@ -192,6 +192,7 @@ class Supervisor:
             load.start_ns = entry["t0_ns"]
             load.pids = {info["worker"]: info["pid"] for info in entry["worker_info"]}
             load.workers = self._worker_infos(entry["worker_info"])
+            _rename(load)
             faults.start(load.start_ns)
         elif event == "worker-lost":
             pid = load.pids.get(entry["worker"])
@@ -224,15 +225,15 @@ class Supervisor:
             raise RunAborted(f"the Locust master ended early ({master.last_words()}); see {master.log}")
         now = time.monotonic()
         for worker in workers:
-            if worker.running or worker.name in load.dead:
+            if worker.running or worker.process.pid in load.dead:
                 continue
             # At the end of the load a worker may leave shortly before the master has said that this is the end.
-            if not worker.was_killed and now - load.gone.setdefault(worker.name, now) < _LEAVING_S:
+            if not worker.was_killed and now - load.gone.setdefault(worker.process.pid, now) < _LEAVING_S:
                 continue
-            load.dead.add(worker.name)
+            load.dead.add(worker.process.pid)
             if not load.start_ns:
-                raise RunAborted(f"{worker.name} did not start ({worker.last_words()}); see {worker.log}")
-            self._lost(f"{worker.name} died ({worker.last_words()})")
+                raise RunAborted(f"{_words(worker)} did not start ({worker.last_words()}); see {worker.log}")
+            self._lost(f"{_words(worker)} died ({worker.last_words()})")
         if len(load.dead) == len(workers):
             raise RunAborted("every worker died")
         if not load.start_ns and now > load.opened + _START_DEADLINE_S:
@@ -283,6 +284,21 @@ class Supervisor:
         return aborted
 
 
+def _rename(load: _Load) -> None:
+    """Locust numbers its workers as they come, and so does the record; processes and logs are called the same."""
+    numbers = {pid: number for number, pid in load.pids.items()}
+    named = [(child, numbers[child.process.pid]) for child in load.children if child.process.pid in numbers]
+    for child, number in named:  # by way of names that nobody has, for they may have to change places
+        child.rename(f"worker-{number}-starting")
+    for child, number in named:
+        child.rename(f"worker-{number}")
+
+
+def _words(worker: Child) -> str:
+    """``worker 1``, as the record calls it."""
+    return worker.name.replace("-", " ")
+
+
 class _Load:
     """What is known of the load so far."""
 
@@ -292,10 +308,10 @@ class _Load:
         self.end_ns: int | None = None
         self.ended = False
         self.opened = time.monotonic()
-        self.gone: dict[str, float] = {}
-        """Worker → when it was first seen to have left."""
-        self.dead: set[str] = set()
-        """Workers that left before their time."""
+        self.gone: dict[int, float] = {}
+        """Process of a worker → when it was first seen to have left."""
+        self.dead: set[int] = set()
+        """Processes of workers that left before their time."""
         self.children: list[Child] = []
         self.pids: dict[int, int] = {}
         """Locust's number of a worker → its process."""

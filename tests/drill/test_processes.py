@@ -64,6 +64,29 @@ def test_how_a_child_ended_and_its_last_line(tmp_path: Path) -> None:
         assert victim.was_killed
 
 
+def test_lines_about_starting_are_not_quoted_as_the_reason_of_an_end(tmp_path: Path) -> None:
+    stamp = "[2026-11-20 23:27:49,222] host/{}/locust.main: {}"
+    for level, text, said in (
+        ("INFO", "Starting Locust 2.47.0", "exit code 3"),
+        ("ERROR", "Address in use", "exit code 3: Address in use"),
+    ):
+        with Processes(tmp_path) as processes:
+            line = stamp.format(level, text)
+            child = processes.start("failing", ["-c", f"print({line!r}); raise SystemExit(3)"])
+            assert child.wait(20)
+            assert child.last_words() == said
+
+
+def test_a_child_can_be_called_otherwise_while_it_runs(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        started(processes, "first", READY + "sys.stdin.read(); time.sleep(60)")
+        (child,) = processes._children
+        child.rename("second")
+        assert (child.name, child.log) == ("second", tmp_path / "second.log")
+        assert child.log.read_text() == "ready\n"
+        assert [path.name for path in tmp_path.iterdir()] == ["second.log"]
+
+
 def test_children_know_their_parent_and_nothing_of_the_users_locust(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCUST_HEADLESS", "false")
     environment = child_environment()

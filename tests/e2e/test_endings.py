@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.e2e.conftest import Begin
 from tests.e2e.drills import end, family, lastwriter, of_kind, wait_for, wait_until_loaded
+from verifier.history.reader import read_history
 
 pytestmark = pytest.mark.e2e
 
@@ -27,11 +29,14 @@ def test_a_killed_worker_on_a_correct_store_is_no_finding(begin: Begin, tmp_path
     worker, _ = of_kind(family(process), "--worker")
     worker.kill()
     run = end(process, tmp_path)
-    assert "died (killed by SIGKILL" in run.stderr
+    said = re.search(r"worker (\d) died \(killed by SIGKILL\)", run.stderr)
+    assert said is not None, run.stderr
     assert run.info.ended == "finished", "the run goes on"
     verdict = run.verdict
     assert not verdict.complete
-    assert verdict.incomplete_reasons
+    assert {lost.worker for lost in read_history(run.directory).lost} == {int(said[1])}, "it is called as in the record"
+    assert any(reason.startswith(f"worker {said[1]}'s record") for reason in verdict.incomplete_reasons)
+    assert {path.name for path in run.directory.logs.glob("worker*")} == {"worker-0.log", "worker-1.log"}
     assert all(check.verdict != "violated" for check in verdict.checks), run.stdout
     assert verdict.contract_verdict != "violated"
     assert run.exit_code in (0, 3)
