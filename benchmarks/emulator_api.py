@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lastwriter.emulator.operations import compile_get, compile_write
-from lastwriter.emulator.schema import KeyAttribute, TableSchema
+from lastwriter.emulator.requests.operations import compile_get, compile_write
+from lastwriter.emulator.requests.schema import KeyAttribute, TableSchema
 
 TABLE = TableSchema("bench", KeyAttribute("pk", "S"))
 KEY = {"pk": {"S": "user-0001"}}

@@ -311,10 +311,10 @@ def emulator(
       lastwriter emulator --regions us-east-1,us-east-2,us-west-2 --table orders --mode MRSC
       lastwriter emulator --regions eu-west-1,eu-central-1 --port 0 --json --set replicator_delay=2s
     """
-    from lastwriter.emulator.bugs import parse_bugs
-    from lastwriter.emulator.server import EmulatorConfig
-    from lastwriter.emulator.server import run as serve
+    from lastwriter.emulator.core.bugs import parse_bugs
     from lastwriter.emulator.settings import Settings
+    from lastwriter.emulator.shell.server import EmulatorConfig
+    from lastwriter.emulator.shell.server import run as serve
 
     values: dict[str, str] = {}
     for text in settings:

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lastwriter.drill.profile import Profile, Where, contradictions
-from lastwriter.emulator.roundtrips import known_regions
+from lastwriter.emulator.core.roundtrips import known_regions
 from lastwriter.emulator.settings import Settings
 from lastwriter.errors import UserError
 from lastwriter.resources import nearest, workloads

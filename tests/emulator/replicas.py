@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from lastwriter.emulator.arranged import Arranged, Observer
-from lastwriter.emulator.operations import Item, Key, TableSchema, item_key
+from lastwriter.emulator.core.arranged import Arranged, Observer
+from lastwriter.emulator.requests.operations import Item, Key, TableSchema, item_key
 
 
 class Replica:
-    """See :class:`lastwriter.emulator.arranged.Store`."""
+    """See :class:`lastwriter.emulator.core.arranged.Store`."""
 
     def __init__(self) -> None:
         self.items: dict[Key, Any] = {}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastwriter.emulator.core import Core
+from lastwriter.emulator.core.core import Core
 from lastwriter.emulator.settings import Settings
 from tests.emulator.virtual import EAST, OHIO, OREGON, REGIONS, TABLE, indexed_request, keys
 

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastwriter.emulator.arranged import Arranged
-from lastwriter.emulator.operations import compile_query, compile_scan, parse_create_table
-from lastwriter.emulator.ordered import ABOVE, Above, Ordered
+from lastwriter.emulator.core.arranged import Arranged
+from lastwriter.emulator.core.ordered import ABOVE, Above, Ordered
+from lastwriter.emulator.requests.operations import compile_query, compile_scan, parse_create_table
 from tests.emulator.replicas import Replica, arranged
 from tests.emulator.virtual import indexed_request
 

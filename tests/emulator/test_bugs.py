@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lastwriter.emulator.bugs import BUG, BUGS, parse_bugs
+from lastwriter.emulator.core.bugs import BUG, BUGS, parse_bugs
 from lastwriter.errors import UserError
 from tests.emulator.drills import Drill, perform
 from tests.emulator.running import client, emulator

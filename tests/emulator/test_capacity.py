@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lastwriter.emulator.operations import Item, compile_query, compile_write, parse_create_table
+from lastwriter.emulator.requests.operations import Item, compile_query, compile_write, parse_create_table
 from tests.emulator.replicas import arranged
 from tests.emulator.virtual import EAST, TABLE, World, indexed_request
 

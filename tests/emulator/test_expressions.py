@@ -9,16 +9,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.expressions.compiling import (
+from lastwriter.emulator.requests.errors import ApiError
+from lastwriter.emulator.requests.expressions.compiling import (
     compile_condition_text,
     compile_update_text,
     projection_paths,
 )
-from lastwriter.emulator.expressions.paths import projector
-from lastwriter.emulator.expressions.reserved import is_reserved, reserved_words
-from lastwriter.emulator.expressions.scope import Scope
-from lastwriter.emulator.values import canonical_item
+from lastwriter.emulator.requests.expressions.paths import projector
+from lastwriter.emulator.requests.expressions.reserved import is_reserved, reserved_words
+from lastwriter.emulator.requests.expressions.scope import Scope
+from lastwriter.emulator.requests.values import canonical_item
 from tests.emulator.naive import Plain, PlainItem, conditions, items, plain_values, to_json
 
 Item = dict[str, Any]

@@ -8,7 +8,7 @@ import botocore.exceptions
 import pytest
 from pydantic import ValidationError
 
-from lastwriter.emulator.environment import RESET, SILENCE
+from lastwriter.emulator.core.environment import RESET, SILENCE
 from lastwriter.emulator.faults import FaultSpec
 from tests.emulator.running import ask, client, emulator
 from tests.emulator.virtual import EAST, MS, OHIO, OREGON, REGIONS, Call, S, World

@@ -10,8 +10,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from lastwriter.emulator.control import ControlApi
 from lastwriter.emulator.process import EmulatorProcess
+from lastwriter.emulator.shell.control import ControlApi
 from tests.emulator.running import client, emulator, until
 from tests.emulator.virtual import EAST, MS, OHIO, OREGON, S, World
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastwriter.emulator import http
-from lastwriter.emulator.counts import Counts
-from lastwriter.emulator.heads import learn
-from lastwriter.emulator.http import Connection, Exchange
+from lastwriter.emulator.shell import http
+from lastwriter.emulator.shell.counts import Counts
+from lastwriter.emulator.shell.heads import learn
+from lastwriter.emulator.shell.http import Connection, Exchange
 
 NAMES = [
     b"Host", b"host", b"X-Amz-Target", b"x-amz-target", b"X-AMZ-TARGET", b"Content-Length", b"content-length",

@@ -9,8 +9,8 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from lastwriter.emulator.counts import Counts
-from lastwriter.emulator.metrics import exposition
+from lastwriter.emulator.shell.counts import Counts
+from lastwriter.emulator.shell.metrics import exposition
 from tests.emulator.running import ask, client, emulator, until
 from tests.emulator.virtual import EAST, MS, OHIO, OREGON, REGIONS, S, World
 

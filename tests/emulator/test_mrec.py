@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lastwriter.emulator.mrec import MrecTable
+from lastwriter.emulator.core.mrec import MrecTable
 from tests.emulator.virtual import EAST, MS, OHIO, OREGON, REGIONS, S, World
 
 KEY = {"pk": {"S": "k"}}

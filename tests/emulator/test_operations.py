@@ -11,10 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.operations import check_request, compile_get, compile_scan, compile_write, item_key, table_name
-from lastwriter.emulator.schema import KeyAttribute, TableSchema
-from lastwriter.emulator.sizes import item_bytes
+from lastwriter.emulator.requests.errors import ApiError
+from lastwriter.emulator.requests.operations import (
+    check_request,
+    compile_get,
+    compile_scan,
+    compile_write,
+    item_key,
+    table_name,
+)
+from lastwriter.emulator.requests.schema import KeyAttribute, TableSchema
+from lastwriter.emulator.requests.sizes import item_bytes
 from tests.emulator.replicas import arranged
 
 Item = dict[str, Any]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.operations import compile_query, compile_scan, parse_create_table
+from lastwriter.emulator.requests.errors import ApiError
+from lastwriter.emulator.requests.operations import compile_query, compile_scan, parse_create_table
 from tests.emulator.replicas import arranged
 
 Item = dict[str, Any]

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.operations import parse_create_table
-from lastwriter.emulator.schema import KeyAttribute, TableSettings
+from lastwriter.emulator.requests.errors import ApiError
+from lastwriter.emulator.requests.operations import parse_create_table
+from lastwriter.emulator.requests.schema import KeyAttribute, TableSettings
 
 INDEX = {
     "IndexName": "idx",

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from lastwriter.emulator.roundtrips import check_region, known_regions, mrsc_regions, round_trip_ns
+from lastwriter.emulator.core.roundtrips import check_region, known_regions, mrsc_regions, round_trip_ns
 from lastwriter.emulator.settings import Settings
 from lastwriter.errors import UserError
 

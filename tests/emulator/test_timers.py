@@ -9,8 +9,8 @@ import time
 import pytest
 import uvloop
 
-from lastwriter.emulator.scheduler import Scheduler
-from lastwriter.emulator.timers import Waker
+from lastwriter.emulator.core.scheduler import Scheduler
+from lastwriter.emulator.shell.timers import Waker
 
 MS = 1_000_000
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastwriter.emulator.errors import ApiError
-from lastwriter.emulator.sizes import item_bytes, number_bytes, read_units, write_units
-from lastwriter.emulator.values import (
+from lastwriter.emulator.requests.errors import ApiError
+from lastwriter.emulator.requests.sizes import item_bytes, number_bytes, read_units, write_units
+from lastwriter.emulator.requests.values import (
     add_numbers,
     canonical_item,
     canonical_number,

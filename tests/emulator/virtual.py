@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lastwriter.emulator.core import Core
-from lastwriter.emulator.faultbook import FaultBook
+from lastwriter.emulator.core.core import Core
+from lastwriter.emulator.core.network import RoundTrip
+from lastwriter.emulator.core.roundtrips import round_trip_ns
 from lastwriter.emulator.faults import FaultSpec
-from lastwriter.emulator.network import RoundTrip
-from lastwriter.emulator.roundtrips import round_trip_ns
 from lastwriter.emulator.settings import Settings
+from lastwriter.emulator.shell.faultbook import FaultBook
 
 MS = 1_000_000
 S = 1_000_000_000

@@ -1,0 +1,1 @@
+"""Global tables without sockets or clock: replicas, links, a journal; requests and time in, replies out."""

@@ -1,0 +1,116 @@
+"""A table, its members, its indexes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from lastwriter.emulator.core.arranged import Arranged, Later
+from lastwriter.emulator.core.mrec import MrecReplica, MrecTable
+from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
+from lastwriter.emulator.requests.schema import IndexSchema, TableSchema, TableSettings
+
+if TYPE_CHECKING:
+    from lastwriter.emulator.core.expiry import Expiry
+    from lastwriter.emulator.core.streams import Stream
+
+ACCOUNT: Final = "000000000000"
+
+
+class Member:
+    """A table of one Region: alone, or a replica of a global table."""
+
+    __slots__ = (
+        "arn", "arranged", "created", "deletion_protection", "expiry", "region", "status", "store", "stream",
+        "stream_label", "table", "table_id", "tags",
+    )  # fmt: skip
+
+    def __init__(
+        self, table: Table, region: str, store: MrecReplica | MrscReplica, later: Later, created: float, table_id: str
+    ) -> None:
+        self.table = table
+        self.region = region
+        self.stream: Stream | None = None
+        self.use(store, later)
+        self.status = "CREATING"
+        self.created = created
+        self.table_id = table_id
+        self.deletion_protection = False
+        self.stream_label: str | None = None
+        self.tags: dict[str, str] = {}
+        self.expiry: Expiry | None = None
+        self.arn = f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table.schema.name}"
+
+    def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:
+        """The table's data is in ``store`` from now on."""
+        self.store = store
+        self.arranged = Arranged(self.table.schema, store, later)
+        if self.stream is not None:
+            self.arranged.observe(self.stream)
+
+
+@dataclass(slots=True)
+class IndexState:
+    """A secondary index as it stands now. Of a local one only ``schema`` says anything."""
+
+    schema: IndexSchema
+    read_units: int = 0
+    write_units: int = 0
+    status: str = "ACTIVE"
+    backfilling: bool = False
+
+
+class Table:
+    """One-Region or global: the members with their engine, and what they have in common."""
+
+    __slots__ = (
+        "billing_mode", "definitions", "engine", "indexes", "members", "on_demand_since", "read_units", "schema",
+        "settings", "sources", "stream_view_type", "ttl", "witness", "witness_status", "write_units",
+    )  # fmt: skip
+
+    def __init__(self, schema: TableSchema, settings: TableSettings, engine: MrecTable | MrscTable) -> None:
+        self.schema = schema
+        self.settings = settings
+        self.engine = engine
+        self.members: dict[str, Member] = {}  # in order of creation
+        self.witness: str | None = None
+        self.witness_status = "ACTIVE"
+        self.sources: dict[str, tuple[str, int]] = {}  # replica → the Region it was made from, and when
+        self.stream_view_type = settings.stream_view_type
+        self.billing_mode = settings.billing_mode
+        self.read_units, self.write_units = settings.read_units, settings.write_units
+        self.on_demand_since: float | None = None
+        self.ttl: str | None = None  # attribute with the time of expiry
+        request = settings.request
+        self.definitions: dict[str, str] = {
+            one["AttributeName"]: one["AttributeType"] for one in request.get("AttributeDefinitions", ())
+        }
+        units = {
+            one["IndexName"]: one.get("ProvisionedThroughput") or {}
+            for one in request.get("GlobalSecondaryIndexes") or ()
+        }
+        self.indexes = {
+            index.name: IndexState(
+                index,
+                units.get(index.name, {}).get("ReadCapacityUnits", 0),
+                units.get(index.name, {}).get("WriteCapacityUnits", 0),
+            )
+            for index in schema.indexes
+        }
+
+    @property
+    def mode(self) -> str:
+        """MREC, MRSC or one-Region."""
+        return self.engine.mode if len(self.members) > 1 or self.witness else "one-Region"
+
+
+class Serving:
+    """What a request on a table's data needs; only of tables that serve it."""
+
+    __slots__ = ("arranged", "engine", "schema", "store")
+
+    def __init__(self, member: Member) -> None:
+        self.engine: Any = member.table.engine
+        self.store: Any = member.store
+        self.arranged = member.arranged
+        self.schema = member.table.schema

@@ -1,0 +1,380 @@
+"""The control plane: tables, replicas and witnesses, set up and taken down as AWS allows it.
+
+Rules, with their source: SDK (botocore's service model), or a number of the findings "DDB-TABLE-n" in the public
+repository ``aws-controllers-k8s/dynamodb-controller``, ``docs/api-quirks/`` (observed on AWS in October 2026).
+
+1. CreateTable makes a table of one Region. UpdateTable with ReplicaUpdates makes it global (SDK). A replica action is
+   alone in its call (224).
+2. MREC takes one replica action a call (265); MRSC is born complete in one call: two creations, or one and a witness
+   (257, 258).
+3. MRSC is frozen: nothing is added, nothing removed alone, no mode changes (260). One call that deletes every replica
+   and the witness leaves a one-Region table (261).
+4. A witness has no table: its Region answers that there is none, and may have an unrelated table of that name (259).
+5. DescribeTable of a one-Region table has no Replicas, GlobalTableVersion, MultiRegionConsistency,
+   GlobalTableWitnesses; with replicas, Replicas never lists the Region asked, MultiRegionConsistency appears only as
+   STRONG (201, 229, 231).
+6. A table from which a replica was made less than a day ago goes last (266).
+
+Creation and deletion take the setting ``table_creation``; a replica that is being made serves nothing but
+DescribeTable (298).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any, Final
+
+from lastwriter.emulator.core.bugs import Engines
+from lastwriter.emulator.core.describing import describe
+from lastwriter.emulator.core.environment import Environment
+from lastwriter.emulator.core.expiry import TimeToLive
+from lastwriter.emulator.core.members import Member, Serving, Table
+from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, ReplicatorDelay
+from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
+from lastwriter.emulator.core.properties import Properties
+from lastwriter.emulator.core.refusals import check_deletable, in_use, not_part, refuse_in_strong
+from lastwriter.emulator.core.streams import Streams
+from lastwriter.emulator.core.tagging import Tags, merged
+from lastwriter.emulator.requests.errors import ApiError, validation
+from lastwriter.emulator.requests.operations import table_name
+from lastwriter.emulator.requests.schema import parse_create_table
+from lastwriter.emulator.requests.updates import MembershipChange, parse_update
+
+_DAY_NS: Final = 24 * 3600 * 10**9
+_LIMITS: Final = {
+    "AccountMaxReadCapacityUnits": 80_000,
+    "AccountMaxWriteCapacityUnits": 80_000,
+    "TableMaxReadCapacityUnits": 40_000,
+    "TableMaxWriteCapacityUnits": 40_000,
+}
+
+
+class ControlPlane:
+    """Every table of the emulator."""
+
+    def __init__(self, environment: Environment, regions: tuple[str, ...], wall: Callable[[], float], engines: Engines):
+        self._environment = environment
+        self._regions = regions
+        self._wall = wall
+        settings = environment.settings
+        self._delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, environment.rng)
+        self._indexed_ns = 0
+        self._at_once = False  # tables that are there from the start take no time
+        self._engines = engines
+        self.tables: list[Table] = []
+        self.members: dict[str, dict[str, Member]] = {region: {} for region in regions}
+        self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
+        self.addresses: dict[str, str] = {}
+        """Region → host and port, where DescribeEndpoints sends clients."""
+        self._streams = Streams(environment, wall)
+        self._properties = Properties(self._later, self._streams, wall)
+        self._ttl = TimeToLive(environment, wall, self._member)
+        tags = Tags(lambda region, name: self.members[region].get(name))
+        self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
+            "CreateTable": self.create_table,
+            "UpdateTable": self.update_table,
+            "DescribeTable": self.describe_table,
+            "ListTables": self.list_tables,
+            "DeleteTable": self.delete_table,
+            "DescribeTimeToLive": self._ttl.describe,
+            "UpdateTimeToLive": self._ttl.update,
+            "TagResource": tags.tag,
+            "UntagResource": tags.untag,
+            "ListTagsOfResource": tags.list,
+            "DescribeLimits": lambda region, request: dict(_LIMITS),
+            "DescribeEndpoints": self.describe_endpoints,
+            **self._streams.operations,
+        }
+
+    # -- operations
+
+    def create_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """A table of one Region."""
+        schema, settings = parse_create_table(request)
+        tags = merged({}, request["Tags"]) if request.get("Tags") is not None else {}
+        if schema.name in self.members[region]:
+            raise ApiError("ResourceInUseException", f"Table already exists: {schema.name}")
+        table = Table(schema, settings, self._engines.mrec(self._environment, self._delay))
+        self.tables.append(table)
+        member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
+        member.deletion_protection = settings.deletion_protection
+        member.tags = tags
+        reply = {"TableDescription": describe(member)}
+        self._later(self._activate, member)
+        return reply
+
+    def describe_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """The table as this Region sees it."""
+        return {"Table": describe(self._member(region, request))}
+
+    def list_tables(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Names in this Region, a page at a time."""
+        limit = request.get("Limit", 100)
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 100:
+            side = (
+                "greater than or equal to 1" if not isinstance(limit, int) or limit < 1 else "less than or equal to 100"
+            )
+            raise validation(
+                f"1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: "
+                f"Member must have value {side}"
+            )
+        after = request.get("ExclusiveStartTableName")
+        names = [name for name in sorted(self.members[region]) if not isinstance(after, str) or name > after]
+        reply: dict[str, Any] = {"TableNames": names[:limit]}
+        if len(names) > limit:
+            reply["LastEvaluatedTableName"] = names[limit - 1]
+        return reply
+
+    def delete_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """This Region's table; of an MREC group the others stay."""
+        member = self._member(region, request)
+        table = member.table
+        check_deletable(member)
+        if table.mode == "MRSC":
+            raise validation(
+                "Deletion of only one table replica is not supported for global tables with MultiRegionConsistency "
+                "set to STRONG."
+            )
+        self._refuse_recent_source(table, region)
+        reply = {"TableDescription": {**describe(member), "TableStatus": "DELETING"}}
+        self._leave(member)
+        return reply
+
+    def update_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Replicas, witness, mode; deletion protection, stream, billing."""
+        name = table_name(request)
+        change = parse_update(request)
+        member = self._member(region, {"TableName": name})
+        if change.membership is not None:
+            self._change_members(member, change.membership)
+        else:
+            if member.status != "ACTIVE":
+                raise in_use()
+            self._properties.change(member, request)
+        return {"TableDescription": describe(member)}
+
+    def describe_endpoints(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Where this Region is reached."""
+        address = self.addresses.get(region, f"dynamodb.{region}.localhost")
+        return {"Endpoints": [{"Address": address, "CachePeriodInMinutes": 1440}]}
+
+    # -- ready-made
+
+    def make_global(self, request: dict[str, Any], regions: tuple[str, ...], mode: str, witness: str | None) -> None:
+        """A table as CreateTable's ``request`` describes it, global at once: what ``--table`` asks for."""
+        self._at_once = True
+        try:
+            self._make_global(request, regions, mode, witness)
+        finally:
+            self._at_once = False
+
+    def _make_global(self, request: dict[str, Any], regions: tuple[str, ...], mode: str, witness: str | None) -> None:
+        first, *others = regions
+        self.create_table(first, request)
+        self._environment.scheduler.settle()
+        name = request["TableName"]
+        creations = [{"Create": {"RegionName": other}} for other in others]
+        if mode == "MRSC":
+            update: dict[str, Any] = {"ReplicaUpdates": creations, "MultiRegionConsistency": "STRONG"}
+            if witness:
+                update["GlobalTableWitnessUpdates"] = [{"Create": {"RegionName": witness}}]
+            self.update_table(first, {"TableName": name, **update})
+            self._environment.scheduler.settle()
+            return
+        for creation in creations:
+            self.update_table(first, {"TableName": name, "ReplicaUpdates": [creation]})
+            self._environment.scheduler.settle()
+
+    # -- settings
+
+    def use(self) -> None:
+        """Settings have changed."""
+        settings = self._environment.settings
+        self._delay = ReplicatorDelay(
+            settings.replicator_delay, settings.replicator_delay_spread, self._environment.rng
+        )
+        for table in self.tables:
+            if isinstance(table.engine, MrecTable):
+                table.engine.set_delay(self._delay)
+            else:
+                table.engine.journal.on_latency()
+
+    # -- members
+
+    def _change_members(self, member: Member, change: MembershipChange) -> None:
+        table, region = member.table, member.region
+        change.check_regions(region, self._regions, self._environment.settings.mrsc_regions == "any")
+        if table.mode == "MRSC":
+            change.check_mrsc(frozenset(table.members) - {region}, table.witness)
+            self._require_active(table)
+            self._dissolve(member)
+            return
+        change.check_new(is_global=len(table.members) > 1)
+        self._check_names(table, change)
+        self._require_active(table)
+        if change.strong:
+            if any(True for _ in member.store.visible()):
+                raise validation("Table must be empty to be converted to a global table with strong consistency.")
+            refuse_in_strong(table)
+            self._make_strong(member, change)
+        elif change.creations:
+            self._add_replica(member, change.creations[0])
+        elif change.deletions:
+            self._refuse_recent_source(table, change.deletions[0])
+            leaving = table.members[change.deletions[0]]
+            if leaving.deletion_protection:
+                raise validation(
+                    f"Cannot delete table {table.schema.name} in region {leaving.region} because it has deletion "
+                    "protection enabled. Disable deletion protection first."
+                )
+            self._leave(leaving)
+
+    def _check_names(self, table: Table, change: MembershipChange) -> None:
+        name = table.schema.name
+        if any(name in self.members[region] for region in change.creations):
+            raise validation(
+                f"Failed to create a the new replica of table with name: ‘{name}’ because one or more replicas "
+                "already existed as tables."
+            )
+        strangers = [region for region in (*change.deletions, *change.updates) if region not in table.members]
+        if strangers:
+            raise not_part(strangers)
+
+    def _require_active(self, table: Table) -> None:
+        if any(member.status != "ACTIVE" for member in table.members.values()):
+            raise in_use()
+
+    def _add_replica(self, source: Member, region: str) -> None:
+        table = source.table
+        engine = table.engine
+        assert isinstance(engine, MrecTable)
+        self._enable_stream(table)
+        source.status = "UPDATING"
+        table.sources[region] = (source.region, self._environment.scheduler.now_ns)
+        replica = self._join(table, region, engine.add(region))
+        self._later(self._activate, replica)
+        self._later(self._activate, source)
+
+    def _make_strong(self, source: Member, change: MembershipChange) -> None:
+        table = source.table
+        assert isinstance(table.engine, MrecTable)
+        witness = change.witness_creation
+        if witness is not None:
+            self._environment.network.add(witness)
+        table.engine.close()
+        table.engine = engine = self._engines.mrsc(self._environment, (source.region, *change.creations), witness)
+        table.witness = witness
+        source.use(engine.replicas[source.region], self._index_later)
+        source.status = "UPDATING"
+        self._serve(source)
+        for region in change.creations:
+            self._later(self._activate, self._join(table, region, engine.replicas[region]))
+        self._later(self._activate, source)
+
+    def _dissolve(self, member: Member) -> None:
+        """MRSC group → a one-Region table where ``member`` is."""
+        table = member.table
+        strong = table.engine
+        assert isinstance(strong, MrscTable)
+        assert isinstance(member.store, MrscReplica)
+        engine = self._engines.mrec(self._environment, self._delay)
+        replica = engine.add(member.region)
+        now_ns = self._environment.scheduler.now_ns
+        for key, item in member.store.visible():
+            replica.items[key] = (now_ns, member.region, item)
+        strong.close()
+        for other in list(table.members.values()):
+            if other is not member:
+                self._forget(other)
+        table.engine, table.witness = engine, None
+        member.use(replica, self._index_later)
+        member.status = "UPDATING"
+        self._serve(member)
+        self._later(self._activate, member)
+
+    def _refuse_recent_source(self, table: Table, region: str) -> None:
+        now_ns = self._environment.scheduler.now_ns
+        for replica, (source, since_ns) in table.sources.items():
+            if source == region and replica in table.members and now_ns - since_ns < _DAY_NS:
+                raise validation(
+                    "Replica cannot be deleted because it has acted as a source region for new replica(s) being added "
+                    "to the table in the last 24 hours."
+                )
+
+    def _join(self, table: Table, region: str, store: MrecReplica | MrscReplica) -> Member:
+        created = round(self._wall(), 3)
+        table_id = str(uuid.UUID(int=self._environment.rng.getrandbits(128), version=4))
+        member = Member(table, region, store, self._index_later, created, table_id)
+        if table.stream_view_type:
+            self._streams.start(member)
+        table.members[region] = member
+        self.members[region][table.schema.name] = member
+        self._ttl.follow(member)
+        return member
+
+    def _enable_stream(self, table: Table) -> None:
+        """An MREC group has a stream; one that is there keeps its view type (221, 305)."""
+        if table.stream_view_type is None:
+            table.stream_view_type = "NEW_AND_OLD_IMAGES"
+        for member in table.members.values():
+            if member.stream is None:
+                self._streams.start(member)
+
+    def _leave(self, member: Member) -> None:
+        member.status = "DELETING"
+        self.serving[member.region].pop(member.table.schema.name, None)
+        self._later(self._gone, member)
+
+    def _gone(self, member: Member) -> None:
+        table = member.table
+        if isinstance(table.engine, MrecTable):
+            table.engine.remove(member.region)
+        self._forget(member)
+        if not table.members:
+            table.engine.close()
+            self.tables.remove(table)
+
+    def _forget(self, member: Member) -> None:
+        self._streams.stop(member)
+        if member.expiry is not None:
+            member.expiry.stop()
+        name = member.table.schema.name
+        self.serving[member.region].pop(name, None)
+        self.members[member.region].pop(name, None)
+        del member.table.members[member.region]
+        member.table.sources.pop(member.region, None)
+
+    def _activate(self, member: Member) -> None:
+        if member.status in ("CREATING", "UPDATING"):
+            member.status = "ACTIVE"
+            self._serve(member)
+
+    def _serve(self, member: Member) -> None:
+        self.serving[member.region][member.table.schema.name] = Serving(member)
+
+    def _later(self, call: Callable[..., object], *args: Any) -> None:
+        delay_ns = 0 if self._at_once else round(self._environment.settings.table_creation * 1e9)
+        scheduler = self._environment.scheduler
+        if delay_ns:
+            scheduler.at(scheduler.now_ns + delay_ns, call, *args)
+        else:
+            scheduler.soon(call, *args)
+
+    def _index_later(self, follow: Callable[[Any, Any], None], key: Any, item: Any) -> None:
+        """A change on its way to global indexes, after those before it."""
+        environment = self._environment
+        scheduler = environment.scheduler
+        due_ns = max(scheduler.now_ns + environment.index_delay_ns, self._indexed_ns)
+        if due_ns > scheduler.now_ns:
+            self._indexed_ns = due_ns
+            scheduler.at(due_ns, follow, key, item)
+        else:
+            follow(key, item)
+
+    def _member(self, region: str, request: dict[str, Any]) -> Member:
+        name = table_name(request)
+        member = self.members[region].get(name)
+        if member is None:
+            raise ApiError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+        return member

@@ -1,0 +1,405 @@
+"""A table's schema: its keys and indexes, and how CreateTable states them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from lastwriter.emulator.requests.errors import invalid_parameter, serialization, validation
+from lastwriter.emulator.requests.parameters import TABLE_NAME, detected, failed
+from lastwriter.emulator.requests.values import check_boolean, check_integer, check_string
+
+MAX_PLANS: Final = 2000
+"""Compiled requests kept for a table; beyond that they are all forgotten."""
+
+MAX_PLACEHOLDERS_KEPT: Final = 100
+"""Requests with more names and values than this are compiled each time."""
+
+MAX_LOCAL_INDEXES: Final = 5
+MAX_GLOBAL_INDEXES: Final = 20
+MAX_UNITS: Final = 1_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAttribute:
+    """One attribute of a primary key: its name and type (S, N or B)."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSchema:
+    """A secondary index: its keys and what it holds of an item (``projection`` as in the request)."""
+
+    name: str
+    partition: KeyAttribute
+    sort: KeyAttribute | None
+    projection: dict[str, Any]
+    is_global: bool
+
+    @property
+    def keys(self) -> tuple[KeyAttribute, ...]:
+        """Key attributes, partition key first."""
+        return (self.partition,) if self.sort is None else (self.partition, self.sort)
+
+
+@dataclass(slots=True, eq=False)
+class TableSchema:
+    """What requests on a table are judged against. ``plans`` caches compiled requests of this table."""
+
+    name: str
+    partition: KeyAttribute
+    sort: KeyAttribute | None = None
+    indexes: tuple[IndexSchema, ...] = ()
+    backfilling: set[str] = field(default_factory=set, repr=False)
+    """Names of global indexes that are being filled and cannot be read yet."""
+    plans: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def keys(self) -> tuple[KeyAttribute, ...]:
+        """Key attributes, partition key first."""
+        return (self.partition,) if self.sort is None else (self.partition, self.sort)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """Names of the key attributes, partition key first."""
+        return tuple(key.name for key in self.keys)
+
+    def index(self, name: str) -> IndexSchema | None:
+        """The index of that name."""
+        return next((index for index in self.indexes if index.name == name), None)
+
+    def remember(self, shape: Any, plan: Any, request: dict[str, Any]) -> None:
+        """Keep what requests of that shape compile to."""
+        placeholders = sum(
+            len(request.get(name) or ()) for name in ("ExpressionAttributeNames", "ExpressionAttributeValues")
+        )
+        if placeholders > MAX_PLACEHOLDERS_KEPT:
+            return
+        if len(self.plans) >= MAX_PLANS:
+            self.plans.clear()
+        self.plans[shape] = plan
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """What CreateTable says besides the keys. ``request`` is the whole request, for what a description repeats."""
+
+    billing_mode: str = "PROVISIONED"
+    read_units: int = 0
+    write_units: int = 0
+    stream_view_type: str | None = None
+    deletion_protection: bool = False
+    request: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_create_table(request: dict[str, Any]) -> tuple[TableSchema, TableSettings]:
+    """Schema and settings of a CreateTable request; ApiError for what is wrong with it."""
+    name = _new_table_name(request.get("TableName"))
+    _check_shapes(request)
+    settings = _settings(request)
+    types = {one["AttributeName"]: one["AttributeType"] for one in request["AttributeDefinitions"]}
+    if len(types) < len(request["AttributeDefinitions"]):
+        raise invalid_parameter("Cannot have duplicate AttributeNames in AttributeDefinitions")
+    keys = _keys(request["KeySchema"], types, of_table=True)
+    indexes = _indexes(request, keys, types, settings.billing_mode)
+    if not indexes and len(types) != len(keys):
+        raise invalid_parameter(
+            "Number of attributes in KeySchema does not exactly match number of attributes defined in "
+            "AttributeDefinitions"
+        )
+    used = {key.name for key in keys} | {key.name for index in indexes for key in index.keys}
+    unused = [attribute for attribute in types if attribute not in used]
+    if unused:
+        raise invalid_parameter(
+            "Some AttributeDefinitions are not used. "
+            f"AttributeDefinitions: [{', '.join(types)}], keys used: [{', '.join(sorted(used))}]"
+        )
+    return TableSchema(name, keys[0], keys[1] if len(keys) > 1 else None, tuple(indexes)), settings
+
+
+def parse_global_index(one: Any, types: dict[str, str], billing: str) -> IndexSchema:
+    """An index that UpdateTable is to create; ``types`` of the attributes that are defined."""
+    failures: list[str] = []
+    _structure(one)
+    where = "globalSecondaryIndexUpdates.1.member.create"
+    _member(one, "IndexName", where, failures)
+    _check_index(one, where, failures)
+    if failures:
+        raise detected(failures)
+    keys = _keys(one["KeySchema"], types, of_table=False)
+    _check_index_units(one, billing)
+    indexes: list[IndexSchema] = []
+    _add_index(indexes, one, keys, is_global=True)
+    return indexes[0]
+
+
+def _new_table_name(name: Any) -> str:
+    if name is None:
+        raise validation("The parameter 'TableName' is required but was not present in the request")
+    check_string(name)
+    failures = []
+    if TABLE_NAME.fullmatch(name) is None and name:
+        failures.append(
+            failed("tableName", name, f"Member must satisfy regular expression pattern: {TABLE_NAME.pattern}")
+        )
+    if len(name) < 3:
+        failures.append(failed("tableName", name, "Member must have length greater than or equal to 3"))
+    if len(name) > 255:
+        failures.append(failed("tableName", name, "Member must have length less than or equal to 255"))
+    if failures:
+        raise detected(failures)
+    return str(name)
+
+
+# ---- shapes
+
+
+def _check_shapes(request: dict[str, Any]) -> None:
+    failures: list[str] = []
+    definitions = _structures(request, "AttributeDefinitions", "attributeDefinitions", failures)
+    for where, one in definitions:
+        _member(one, "AttributeName", where, failures)
+        _member(one, "AttributeType", where, failures, ("B", "N", "S"))
+    if request.get("AttributeDefinitions") is None:
+        failures.append(_null("attributeDefinitions"))
+    _check_key_schema(request, "", failures)
+    for parameter in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
+        for where, one in _structures(request, parameter, parameter[0].lower() + parameter[1:], failures):
+            _member(one, "IndexName", where, failures)
+            _check_index(one, where, failures)
+    if request.get("BillingMode") is not None:
+        _member(request, "BillingMode", "", failures, ("PROVISIONED", "PAY_PER_REQUEST"))
+    _check_throughput(request.get("ProvisionedThroughput"), "", failures)
+    if failures:
+        raise detected(failures)
+
+
+def _check_index(one: dict[str, Any], where: str, failures: list[str]) -> None:
+    _check_key_schema(one, where + ".", failures)
+    _check_throughput(one.get("ProvisionedThroughput"), where + ".", failures)
+    projection = one.get("Projection")
+    if projection is None:
+        failures.append(_null(f"{where}.projection"))
+        return
+    _structure(projection)
+    if projection.get("ProjectionType") is not None:
+        _member(projection, "ProjectionType", f"{where}.projection", failures, ("ALL", "INCLUDE", "KEYS_ONLY"))
+
+
+def _check_key_schema(holder: dict[str, Any], prefix: str, failures: list[str]) -> None:
+    where = prefix + "keySchema"
+    if holder.get("KeySchema") is None:
+        failures.append(_null(where))
+        return
+    elements = _structures(holder, "KeySchema", where, failures)
+    for place, one in elements:
+        _member(one, "AttributeName", place, failures)
+        _member(one, "KeyType", place, failures, ("HASH", "RANGE"))
+    shown = ", ".join(
+        f"KeySchemaElement(attributeName={one.get('AttributeName')}, keyType={one.get('KeyType')})"
+        for _, one in elements
+    )
+    if not elements:
+        failures.append(failed(where, "[]", "Member must have length greater than or equal to 1"))
+    if len(elements) > 2:
+        failures.append(failed(where, f"[{shown}]", "Member must have length less than or equal to 2"))
+
+
+def _check_throughput(throughput: Any, prefix: str, failures: list[str]) -> None:
+    if throughput is None:
+        return
+    _structure(throughput)
+    for name in ("WriteCapacityUnits", "ReadCapacityUnits"):
+        where = f"{prefix}provisionedThroughput.{name[0].lower()}{name[1:]}"
+        units = throughput.get(name)
+        if units is None:
+            failures.append(_null(where))
+            continue
+        check_integer(units, "Long")
+        if units < 1:
+            failures.append(failed(where, str(units), "Member must have value greater than or equal to 1"))
+
+
+def _structures(
+    holder: dict[str, Any], parameter: str, where: str, failures: list[str]
+) -> list[tuple[str, dict[str, Any]]]:
+    members = holder.get(parameter)
+    if members is None:
+        return []
+    if type(members) is not list:
+        raise serialization(
+            "Start of structure or map found where not expected" if type(members) is dict else "Unexpected field type"
+        )
+    for one in members:
+        _structure(one)
+    return [(f"{where}.{at}.member", one) for at, one in enumerate(members, 1)]
+
+
+def _structure(value: Any) -> None:
+    if type(value) is not dict:
+        raise serialization(
+            "Unrecognized collection type class java.util.LinkedHashMap"
+            if type(value) is list
+            else "Unexpected value type in payload"
+        )
+
+
+def _member(holder: dict[str, Any], name: str, prefix: str, failures: list[str], options: tuple[str, ...] = ()) -> None:
+    where = (prefix + "." if prefix else "") + name[0].lower() + name[1:]
+    value = holder.get(name)
+    if value is None:
+        failures.append(_null(where))
+        return
+    check_string(value)
+    if options and value not in options:
+        failures.append(failed(where, value, f"Member must satisfy enum value set: [{', '.join(options)}]"))
+
+
+def _null(where: str) -> str:
+    return f"Value null at '{where}' failed to satisfy constraint: Member must not be null"
+
+
+# ---- meaning
+
+
+def _settings(request: dict[str, Any]) -> TableSettings:
+    throughput = request.get("ProvisionedThroughput")
+    billing = request.get("BillingMode") or "PROVISIONED"
+    if billing == "PAY_PER_REQUEST":
+        if throughput is not None:
+            raise invalid_parameter(
+                "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
+            )
+        throughput = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+    elif throughput is None:
+        raise invalid_parameter(
+            "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
+        )
+    for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
+        if throughput[name] > MAX_UNITS:
+            raise validation(f"Given value {throughput[name]} for {name} is out of bounds")
+    protection = request.get("DeletionProtectionEnabled")
+    if protection is not None:
+        check_boolean(protection)
+    return TableSettings(
+        billing_mode=billing,
+        read_units=int(throughput["ReadCapacityUnits"]),
+        write_units=int(throughput["WriteCapacityUnits"]),
+        stream_view_type=_stream_view_type(request.get("StreamSpecification")),
+        deletion_protection=bool(protection),
+        request=request,
+    )
+
+
+def check_units(holder: dict[str, Any], where: str) -> None:
+    """ProvisionedThroughput, if there is one, has both units, and they can be had."""
+    failures: list[str] = []
+    _check_throughput(holder.get("ProvisionedThroughput"), where, failures)
+    if failures:
+        raise detected(failures)
+
+
+def _stream_view_type(specification: Any) -> str | None:
+    if specification is None:
+        return None
+    _structure(specification)
+    enabled, view = specification.get("StreamEnabled"), specification.get("StreamViewType")
+    if enabled is None:
+        raise detected([_null("streamSpecification.streamEnabled")])
+    check_boolean(enabled)
+    failures: list[str] = []
+    if view is not None:
+        options = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
+        _member(specification, "StreamViewType", "streamSpecification", failures, options)
+    if failures:
+        raise detected(failures)
+    if enabled and view is None:
+        raise invalid_parameter("StreamViewType must be specified when StreamEnabled is true")
+    if not enabled and view is not None:
+        raise invalid_parameter("StreamViewType should not be specified when StreamEnabled is false")
+    return str(view) if enabled else None
+
+
+def _keys(elements: list[dict[str, Any]], types: dict[str, str], *, of_table: bool) -> list[KeyAttribute]:
+    names = [one["AttributeName"] for one in elements]
+    undefined = any(name not in types for name in names)
+    if of_table and len(names) == 2 and (undefined or (names[0] == names[1] and len(types) == 1)):
+        raise validation("Invalid KeySchema: Some index key attribute have no definition")
+    if undefined:
+        raise invalid_parameter(
+            "Some index key attributes are not defined in AttributeDefinitions. "
+            f"Keys: [{', '.join(names)}], AttributeDefinitions: [{', '.join(types)}]"
+        )
+    if len(names) == 2 and names[0] == names[1]:
+        raise validation("Both the Hash Key and the Range Key element in the KeySchema have the same name")
+    if elements[0]["KeyType"] != "HASH":
+        raise validation("Invalid KeySchema: The first KeySchemaElement is not a HASH key type")
+    if len(elements) == 2 and elements[1]["KeyType"] != "RANGE":
+        raise validation("Invalid KeySchema: The second KeySchemaElement is not a RANGE key type")
+    return [KeyAttribute(name, types[name]) for name in names]
+
+
+def _indexes(
+    request: dict[str, Any], table_keys: list[KeyAttribute], types: dict[str, str], billing: str
+) -> list[IndexSchema]:
+    indexes: list[IndexSchema] = []
+    local, of_regions = request.get("LocalSecondaryIndexes"), request.get("GlobalSecondaryIndexes")
+    if local is not None:
+        if not local:
+            raise invalid_parameter("List of LocalSecondaryIndexes is empty")
+        if len(table_keys) == 1:
+            raise invalid_parameter(
+                "Table KeySchema does not have a range key, which is required when specifying a LocalSecondaryIndex"
+            )
+        for one in local:
+            _add_index(indexes, one, _local_keys(one, table_keys, types), is_global=False)
+        if len(local) > MAX_LOCAL_INDEXES:
+            raise invalid_parameter(f"Number of LocalSecondaryIndexes exceeds per-table limit of {MAX_LOCAL_INDEXES}")
+    if of_regions is not None:
+        if not of_regions:
+            raise invalid_parameter("List of GlobalSecondaryIndexes is empty")
+        for one in of_regions:
+            keys = _keys(one["KeySchema"], types, of_table=False)
+            _check_index_units(one, billing)
+            _add_index(indexes, one, keys, is_global=True)
+        if len(of_regions) > MAX_GLOBAL_INDEXES:
+            raise invalid_parameter(f"GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}")
+    return indexes
+
+
+def _check_index_units(one: dict[str, Any], billing: str) -> None:
+    given = one.get("ProvisionedThroughput") is not None
+    if given and billing == "PAY_PER_REQUEST":
+        raise invalid_parameter(
+            f"ProvisionedThroughput should not be specified for index: {one['IndexName']} "
+            "when BillingMode is PAY_PER_REQUEST"
+        )
+    if not given and billing == "PROVISIONED":
+        raise invalid_parameter(f"ProvisionedThroughput is not specified for index: {one['IndexName']}")
+
+
+def _local_keys(one: dict[str, Any], table_keys: list[KeyAttribute], types: dict[str, str]) -> list[KeyAttribute]:
+    name = one["IndexName"]
+    keys = _keys(one["KeySchema"], types, of_table=False)
+    if len(keys) == 1:
+        raise invalid_parameter(f"Index KeySchema does not have a range key for index: {name}")
+    if keys[0].name != table_keys[0].name:
+        raise invalid_parameter(
+            "Index KeySchema does not have the same leading hash key as table KeySchema for index: "
+            f"{name}. index hash key: {keys[0].name}, table hash key: {table_keys[0].name}"
+        )
+    return keys
+
+
+def _add_index(indexes: list[IndexSchema], one: dict[str, Any], keys: list[KeyAttribute], *, is_global: bool) -> None:
+    name, projection = one["IndexName"], one["Projection"]
+    kind = projection.get("ProjectionType")
+    if kind is None:
+        raise invalid_parameter("Unknown ProjectionType: null")
+    if projection.get("NonKeyAttributes") is not None and kind != "INCLUDE":
+        raise invalid_parameter(f"ProjectionType is {kind}, but NonKeyAttributes is specified")
+    if any(index.name == name for index in indexes):
+        raise invalid_parameter(f"Duplicate index name: {name}")
+    indexes.append(IndexSchema(name, keys[0], keys[1] if len(keys) > 1 else None, projection, is_global))

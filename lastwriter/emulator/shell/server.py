@@ -1,0 +1,367 @@
+"""The emulator as a process: ports, the loop, its start and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from lastwriter.emulator.core.bugs import BUG
+from lastwriter.emulator.core.core import Core
+from lastwriter.emulator.core.environment import RESET, Reply
+from lastwriter.emulator.core.roundtrips import check_region, mrsc_regions, round_trip_ns
+from lastwriter.emulator.requests.errors import ApiError, internal_error, serialization
+from lastwriter.emulator.settings import Settings
+from lastwriter.emulator.shell.control import ControlApi
+from lastwriter.emulator.shell.faultbook import FaultBook
+from lastwriter.emulator.shell.http import Exchange
+from lastwriter.emulator.shell.metrics import CONTENT_TYPE, exposition
+from lastwriter.emulator.shell.ports import Listening, Port
+from lastwriter.emulator.shell.timers import Waker
+from lastwriter.errors import UserError
+
+_TARGETS: Final = frozenset({b"DynamoDB_20120810", b"DynamoDBStreams_20120810"})
+_REMEMBERED_TARGETS: Final = 256
+_PARENT_POLL_S: Final = 0.5
+_IDLE_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class EmulatorConfig:
+    """What ``lastwriter emulator`` is started with."""
+
+    regions: tuple[str, ...]
+    port: int = 8000
+    """Regions listen here and on the ports after it, in order, then the control port; 0: any free ports."""
+    host: str = "127.0.0.1"
+    table: str | None = None
+    """A global table to have ready at the start, partition key ``pk`` (S), on demand."""
+    mode: str = "MREC"
+    witness: str | None = None
+    settings: Settings = field(default_factory=Settings)
+    json: bool = False
+    parent: int | None = None
+    """Stop when this process is no longer the parent."""
+    bugs: Mapping[str, int] = field(default_factory=dict)
+    """Planted: see :mod:`lastwriter.emulator.core.bugs`."""
+
+
+def run(config: EmulatorConfig) -> int:
+    """Serve until SIGTERM, SIGINT or the parent's end; the exit code. UserError for what the user can mend."""
+    replicas = _replicas(config)
+    sockets = _bind(config)
+    try:
+        import uvloop
+
+        return uvloop.run(_serve(config, replicas, sockets))
+    except ImportError:
+        return asyncio.run(_serve(config, replicas, sockets))
+    finally:
+        for pair in sockets:
+            pair.close()
+
+
+async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[Port]) -> int:
+    server = Server(config, ports)
+    if config.table is not None:
+        server.make_table(config.table, replicas, config.mode, config.witness)
+    await server.open()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _confess(config.bugs)
+    _announce(config, server.endpoints, server.control_url, replicas)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1000)
+    keeper = asyncio.create_task(_keep_house(server, config.parent, stop))
+    await stop.wait()
+    keeper.cancel()
+    await server.close(config.settings.drain)
+    return 0
+
+
+class Server:
+    """Core and sockets, on the running loop."""
+
+    def __init__(self, config: EmulatorConfig, ports: list[Port]) -> None:
+        *data_ports, self._control_port = ports
+        self.endpoints = {region: port.url for region, port in zip(config.regions, data_ports, strict=True)}
+        self.control_url = self._control_port.url
+        self.core = Core(config.regions, config.settings, now_ns=time.monotonic_ns(), wall=time.time, bugs=config.bugs)
+        self.core.control.addresses = {region: url.partition("//")[2] for region, url in self.endpoints.items()}
+        self._book = FaultBook(self.core, self._clients)
+        self._api = ControlApi(self.core, self._book, self.endpoints)
+        self._scheduler = self.core.scheduler
+        self._loop = asyncio.get_running_loop()
+        self._waker = Waker(self._loop, self._on_timer)
+        self.handled = 0
+        self._services = {
+            region: RegionService(self, region, port) for region, port in zip(config.regions, data_ports, strict=True)
+        }
+        self._control = ControlService(self, self._control_port)
+
+    def make_table(self, name: str, replicas: tuple[str, ...], mode: str, witness: str | None) -> None:
+        """The table that was asked for at the start."""
+        request = {
+            "TableName": name,
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        self.core.control.make_global(request, replicas, mode, witness)
+
+    async def open(self) -> None:
+        """Listen everywhere."""
+        for service in (*self._services.values(), self._control):
+            opening = service.listen()
+            assert opening is not None
+            await opening
+
+    async def close(self, deadline_s: float) -> None:
+        """Take no more; answer what is under way, until the deadline; close."""
+        services = (*self._services.values(), self._control)
+        for service in services:
+            service.refuse()
+            for connection in list(service.connections):
+                connection.finish()
+        end = self._loop.time() + deadline_s
+        while any(service.connections for service in services) and self._loop.time() < end:
+            await asyncio.sleep(0.01)
+        for service in services:
+            for connection in list(service.connections):
+                connection.reset()
+        self._waker.close()
+        await asyncio.sleep(0)
+
+    # -- between sockets and core
+
+    def request(self, region: str, operation: str, request: dict[str, Any], exchange: Exchange) -> None:
+        """Hand a request to the core and its effects on."""
+        self.handled += 1
+        try:
+            self._perform(self.core.handle(region, operation, request, exchange, time.monotonic_ns()))
+        except BaseException:
+            self._perform(self.core.environment.take_replies())
+            raise
+
+    def respond(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        """Hand a request of the control port on."""
+        self._perform(self.core.on_timer(time.monotonic_ns()))
+        answer = self._api.respond(method, path, body)
+        self._perform(self.core.environment.take_replies())
+        return answer
+
+    def metrics(self) -> str:
+        """In Prometheus's text format."""
+        self._perform(self.core.on_timer(time.monotonic_ns()))
+        counts = {region: service.counts for region, service in self._services.items()}
+        return exposition(self.core, self._book.states(), counts)
+
+    def _on_timer(self) -> None:
+        try:
+            self._perform(self.core.on_timer(time.monotonic_ns()))
+        except Exception:  # noqa: BLE001 - one event's failure must not stop the clock for all others
+            traceback.print_exc()
+            self._perform(self.core.environment.take_replies())
+
+    def _perform(self, replies: list[Reply]) -> None:
+        for exchange, status, body in replies:
+            if status == 200:
+                exchange.reply(200, body)
+            else:
+                refuse(exchange, status, body)
+        due_ns = self._scheduler.next_ns
+        if due_ns is not None:
+            self._waker.at(due_ns)
+
+    def _clients(self, region: str) -> None:
+        """What the Region does to its clients may have changed."""
+        self._services[region].treat(self._book.clients(region))
+
+
+def refuse(exchange: Exchange, status: int, body: dict[str, Any]) -> None:
+    """Answer with anything but a success, or cut the connection."""
+    exchange.service.counts.count(status, body)
+    if status > 0:
+        exchange.reply(status, body)
+    elif status == RESET:
+        exchange.cut()
+
+
+class RegionService(Listening):
+    """A Region's endpoint."""
+
+    def __init__(self, server: Server, region: str, port: Port) -> None:
+        super().__init__(port)
+        self._owner = server
+        self._region = region
+
+    def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
+        """A request to DynamoDB."""
+        if method != b"POST":
+            exchange.reply(200, f"healthy: dynamodb.{self._region}.amazonaws.com ".encode())
+            return
+        self.counts.requests += 1
+        try:
+            operation = _operation(target)
+            if operation is None:
+                raise ApiError("UnknownOperationException", "")
+            try:
+                request = orjson.loads(body)
+            except orjson.JSONDecodeError:
+                raise serialization("") from None
+            if type(request) is not dict:
+                raise serialization("Unexpected field type")
+            self._owner.request(self._region, operation, request, exchange)
+        except ApiError as error:
+            refuse(exchange, error.status, error.body())
+        except Exception:  # noqa: BLE001 - one request's failure is a 500 for it, never the end of the emulator
+            traceback.print_exc()
+            refuse(exchange, 500, internal_error().body())
+
+    def treat(self, how: str | None) -> None:
+        """Serve clients (None), ``refuse`` them, or let them ``hang``."""
+        self.hanging = how == "hang"
+        if how == "refuse":
+            self.refuse()
+            for connection in list(self.connections):
+                connection.reset()
+        elif how == "hang":
+            self.listen()
+            for connection in self.connections:
+                connection.hang()
+        else:
+            self.listen()
+            for connection in list(self.connections):
+                if connection.mute:
+                    connection.reset()
+
+
+class ControlService(Listening):
+    """The control port."""
+
+    def __init__(self, server: Server, port: Port) -> None:
+        super().__init__(port)
+        self._owner = server
+
+    def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
+        """A request to the emulator itself."""
+        try:
+            if (method, path) == (b"GET", b"/metrics"):
+                exchange.reply(200, self._owner.metrics().encode(), CONTENT_TYPE)
+                return
+            exchange.reply(*self._owner.respond(method.decode("latin-1"), path.decode("latin-1"), body))
+        except Exception:  # noqa: BLE001 - as for a Region
+            traceback.print_exc()
+            exchange.reply(500, {"message": "the emulator failed; its output says how"})
+
+
+@lru_cache(_REMEMBERED_TARGETS)
+def _operation(target: bytes | None) -> str | None:
+    """The operation that X-Amz-Target names; None: it is not for a service that is here."""
+    service, _, operation = (target or b"").partition(b".")
+    return operation.decode("latin-1") if service in _TARGETS else None
+
+
+async def _keep_house(server: Server, parent: int | None, stop: asyncio.Event) -> None:
+    """Follow the parent to its end, and collect garbage when nobody would notice."""
+    last = -1
+    idle_s = 0.0
+    while True:
+        await asyncio.sleep(_PARENT_POLL_S)
+        if parent is not None and os.getppid() != parent:
+            stop.set()
+            return
+        idle_s = idle_s + _PARENT_POLL_S if server.handled == last else 0.0
+        if idle_s == _IDLE_S:
+            gc.collect()
+            gc.freeze()  # what has survived is data: looking at it again costs time and finds nothing
+        last = server.handled
+
+
+def _replicas(config: EmulatorConfig) -> tuple[str, ...]:
+    """Regions of the table that is to be ready; UserError for Regions that there are not or that do not fit."""
+    if not config.regions:
+        raise UserError("an emulator needs at least one Region: --regions us-east-1,us-east-2,us-west-2")
+    for region in (*config.regions, *((config.witness,) if config.witness else ())):
+        check_region(region)
+    twice = [region for region in config.regions if config.regions.count(region) > 1]
+    if twice:
+        raise UserError(f"Region {twice[0]} is named twice in --regions")
+    for index, region in enumerate(config.regions):
+        for other in config.regions[:index]:
+            round_trip_ns(region, other)
+    if config.witness and (config.table is None or config.mode != "MRSC"):
+        raise UserError("--witness goes with --table NAME --mode MRSC")
+    replicas = tuple(region for region in config.regions if region != config.witness)
+    if config.table is not None and config.mode == "MRSC":
+        together = len(replicas) + bool(config.witness)
+        if together != 3 or len(replicas) < 2:
+            raise UserError(
+                f"MRSC takes exactly three Regions: three replicas, or two and a witness; here are {together}: "
+                f"{', '.join((*replicas, *((config.witness,) if config.witness else ())))}"
+            )
+        for region in (*replicas, *((config.witness,) if config.witness else ())):
+            if region not in mrsc_regions() and config.settings.mrsc_regions == "listed":
+                raise UserError(
+                    f"Region {region} is not in AWS's list for MRSC ({', '.join(mrsc_regions())}); "
+                    "--set mrsc_regions=any lifts the check"
+                )
+    return replicas
+
+
+def _bind(config: EmulatorConfig) -> list[Port]:
+    """One port for each Region and one for control."""
+    ports: list[Port] = []
+    names = [*config.regions, "the control port"]
+    try:
+        for index, name in enumerate(names):
+            wanted = config.port + index if config.port else 0
+            try:
+                ports.append(Port(config.host, wanted))
+            except (OSError, OverflowError) as error:
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                raise UserError(
+                    f"cannot listen on {config.host}:{wanted} for {name}: {reason.lower()}; choose other ports with "
+                    "--port, or --port 0 for any that are free"
+                ) from None
+    except UserError:
+        for port in ports:
+            port.close()
+        raise
+    return ports
+
+
+def _confess(bugs: Mapping[str, int]) -> None:
+    """Nobody is to take a store with planted bugs for a sound one."""
+    for name in bugs:
+        sys.stderr.write(f"THIS EMULATOR IS BROKEN ON PURPOSE (--bug {name}): {BUG[name].does}\n")
+    sys.stderr.flush()
+
+
+def _announce(config: EmulatorConfig, endpoints: dict[str, str], control: str, replicas: tuple[str, ...]) -> None:
+    write: Callable[[str], object] = sys.stdout.write
+    if config.json:
+        write(orjson.dumps({"regions": endpoints, "control": control}).decode() + "\n")
+    else:
+        width = max(map(len, (*endpoints, "control")))
+        for region, url in endpoints.items():
+            write(f"{region:<{width}}  {url}\n")
+        write(f"{'control':<{width}}  {control}\n")
+        if config.table is not None:
+            kind = config.mode if len(replicas) > 1 else "one-Region"
+            where = f"{kind}: {', '.join(replicas)}" + (f", witness {config.witness}" if config.witness else "")
+            write(f"table {config.table} is ready ({where})\n")
+    sys.stdout.flush()
