@@ -16,6 +16,7 @@ import gevent
 from locust.runners import LocalRunner
 
 from lastwriter.client import options as cli
+from lastwriter.client.credentials import credentials_for
 from lastwriter.client.dispatch import Assignment, assignment
 from lastwriter.client.master import MasterRun
 from lastwriter.client.plan import LoadPlan
@@ -145,7 +146,9 @@ class Coordinator:
         users = self.environment.runner.target_user_count
         loads = cli.make_loads(options, self.environment.user_classes, users)
         endpoints = self._emulator.endpoints if self._emulator is not None else settings.endpoints
-        target: Literal["emulator", "endpoints"] = "emulator" if self._emulator is not None else "endpoints"
+        # Whoever names a control port has an emulator, which is not to see the user's own credentials.
+        emulated = self._emulator is not None or settings.control is not None
+        target: Literal["emulator", "endpoints"] = "emulator" if emulated else "endpoints"
         seed = cli.draw_seed(options)
         name = "-".join(dict.fromkeys(load.workload for load in loads))
         profile = {
@@ -172,6 +175,7 @@ class Coordinator:
         )
         try:
             session.prepare({region: endpoints[region] for region in settings.regions})
+            credentials_for(target)
         except BaseException as raised:
             # Locust may be told to stop meanwhile, which kills the greenlet that this runs in.
             why = str(raised) if isinstance(raised, UserError) else "stopped before the load had begun"

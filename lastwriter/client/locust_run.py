@@ -110,7 +110,8 @@ def _install_worker(environment: Any, runner: Any) -> None:
             run = worker.WorkerRun(plan, number, environment, runner.send_message)
         except (OSError, UserError) as error:
             worker.set_current(None)
-            reason = f"worker {number} cannot record to {plan.run_directory}: {error}"
+            what = f"cannot record to {plan.run_directory}" if isinstance(error, OSError) else "cannot take part"
+            reason = f"worker {number} {what}: {error}"
             runner.send_message("lastwriter-failed", {"worker": number, "reason": reason})
             runner.send_message("lastwriter-done", {"worker": number, "rows": 0, "failure": reason})
             return

@@ -58,7 +58,10 @@ class WorkerRun:
         send: Callable[[str, dict[str, Any]], None],
         client_of: Callable[[LoadPlan, str, float], DynamoClient] | None = None,
     ) -> None:
-        """``send(message type, data)`` goes to the master. OSError if the history cannot be written."""
+        """``send(message type, data)`` goes to the master.
+
+        OSError if the history cannot be written, UserError if there is nothing to sign requests with.
+        """
         self.plan, self.number = plan, worker
         self.workers = plan.workers or 1
         self.regions_in_order = tuple(plan.endpoints)
@@ -67,6 +70,8 @@ class WorkerRun:
         self._sent: dict[int, list[int]] = {}
         self.closed = False
         self._environment, self._send = environment, send
+        if client_of is None:
+            credentials.credentials_for(plan.target)
         self._client_of = client_of or _client
         self._clients: dict[tuple[str, float], DynamoClient] = {}
         self._started = Event()

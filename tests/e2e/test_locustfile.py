@@ -43,7 +43,9 @@ def locust(folder: Path, *arguments: str, workloads: str = "counters") -> list[s
 @contextmanager
 def started(folder: Path, command: list[str], **environment: str) -> Iterator[subprocess.Popen[str]]:
     """Locust with its output in ``folder/log``; nothing of it is left at the end of the block."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LASTWRITER_", "LOCUST_"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "LASTWRITER_", "LOCUST_"))
+    }
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             command, cwd=folder, env={**clean, **environment}, stdout=log, stderr=subprocess.STDOUT,
@@ -227,6 +229,17 @@ def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, arguments: list[st
     with started(tmp_path, locust(tmp_path, "--headless", "-t", "2s", *arguments)) as process:
         assert process.wait(TIMEOUT_S) == 2, said(tmp_path)
     assert line in said(tmp_path)
+    assert "Traceback" not in said(tmp_path)
+
+
+def test_without_credentials_it_says_so_and_ends(tmp_path: Path) -> None:
+    with start_emulator(REGIONS) as emulator:
+        endpoints = ",".join(f"{region}={url}" for region, url in emulator.endpoints.items())
+        nobody = {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+        command = locust(tmp_path, "--headless", "-t", "2s", "--endpoints", endpoints)
+        with started(tmp_path, command, **nobody) as process:
+            assert process.wait(TIMEOUT_S) == 2, said(tmp_path)
+    assert len([line for line in said(tmp_path).splitlines() if "no AWS credentials found" in line]) == 1
     assert "Traceback" not in said(tmp_path)
 
 
