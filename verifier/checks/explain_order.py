@@ -164,6 +164,23 @@ def _backwards(story: _Story) -> str:
     )
 
 
+def _session(story: _Story) -> str:
+    history = story.history
+    before, newer, by = story.rows["before"], story.rows["newer"], story.rows["by"]
+    if before == newer:
+        left = f"had written {story.who('newer')}"
+    else:
+        left = f"had been shown {story.who('newer')} by {story.brief('before')}"
+    met = f"{story.who('by')} {'shows' if story.is_read('by') else 'was applied to'} {story.brief('older')}"
+    if "older" not in story.rows:
+        proof = ""
+    elif story.found.gamma_ns is not None:
+        proof = f", which had been answered {story.gap()} before that began"
+    else:
+        proof = ", which that was built upon"
+    return f"Process {int(history.process[by])} {left}. Then {met}{proof}."
+
+
 def _contradiction(story: _Story) -> str:
     history, found = story.history, story.found
     listed = "; ".join(who(history, story.context, row) + _shows(history, row) for row in found.rows)
@@ -191,6 +208,10 @@ _RULES: Final[Mapping[str, Callable[[_Story], str]]] = {
     "below": _below,
     "surplus": _surplus,
     "backwards": _backwards,
+    "read your writes": _session,
+    "monotonic reads": _session,
+    "monotonic writes": _session,
+    "writes follow reads": _session,
     "order": _contradiction,
 }
 """Sentence by rule; a rule without its own is told by listing the operations."""

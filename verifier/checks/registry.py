@@ -14,6 +14,7 @@ from verifier.checks.refusals import check_forks, check_refused
 from verifier.checks.region_order import check_region_order
 from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
+from verifier.checks.sessions import check_sessions
 from verifier.checks.store import check_store
 from verifier.checks.types import Check
 from verifier.rundir import Mode
@@ -70,6 +71,14 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         explain_order.order,
         ("saw",),
         {"MREC": "contract"},
+    ),
+    CheckRow(
+        "sessions",
+        "no process is shown something older than what it has seen or written",
+        check_sessions,
+        explain_order.order,
+        ("saw", "prev"),
+        {"MREC": "invariant", "MRSC": "contract"},
     ),
     CheckRow(
         "lost",

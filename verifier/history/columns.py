@@ -22,6 +22,17 @@ NO_CODE: int = -1
 """Stands for null in a dictionary-coded column."""
 
 
+def order_by_code(codes: Int32) -> Int64:
+    """Order by codes (none negative) that keeps equal ones as they are.
+
+    It sorts by 16 bits, the lower ones first, which takes linear time.
+    """
+    order = np.argsort(codes.astype(np.uint16), kind="stable")
+    if len(codes) and int(codes.max()) > np.iinfo(np.uint16).max:
+        order = order[np.argsort((codes >> 16).astype(np.uint16)[order], kind="stable")]
+    return order
+
+
 @dataclass(frozen=True, slots=True)
 class LostRange:
     """Operation ids that a worker may have used without leaving a row: unknown updates of any key."""

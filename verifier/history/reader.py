@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from verifier.checks.types import Replica
 from verifier.errors import RecordError
-from verifier.history.columns import NO_CODE, NULL, History, Int64, LostRange
+from verifier.history.columns import NO_CODE, NULL, History, Int64, LostRange, order_by_code
 from verifier.history.schema import (
     COLUMNS,
     META_END,
@@ -198,25 +198,14 @@ def _history(
         whole = pa.chunked_array(chunks, field.type)
         if pa.types.is_dictionary(field.type):
             codes, names = _codes(whole)
-            if field.name == "key" and len(names) > 1:
-                order = _by_code(codes)
+            if field.name == "key" and bool((codes[1:] < codes[:-1]).any()):
+                order = order_by_code(codes)
             columns[field.name] = _ordered(codes, order)
             columns[_PLURAL.get(field.name, field.name + "s")] = names
         else:
             fill = np.nan if pa.types.is_floating(field.type) else NULL
             columns[field.name] = _ordered(_numbers(whole, field.type.to_pandas_dtype(), fill), order)
     return History(**columns, lost=lost, incomplete=incomplete)
-
-
-def _by_code(codes: npt.NDArray[np.int32]) -> Int64 | None:
-    """Order by code that keeps equal ones as they are; null: they are in order. Sorts by 16 bits, which takes linear
-    time, the lower ones first."""
-    if bool((codes[1:] >= codes[:-1]).all()):
-        return None
-    order = np.argsort(codes.astype(np.uint16), kind="stable")
-    if int(codes.max()) > np.iinfo(np.uint16).max:
-        order = order[np.argsort((codes >> 16).astype(np.uint16)[order], kind="stable")]
-    return order
 
 
 def _ordered(values: npt.NDArray[Any], order: Int64 | None) -> npt.NDArray[Any]:

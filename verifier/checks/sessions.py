@@ -1,0 +1,255 @@
+"""What one process does to one item follows on from what it has done and seen there: the four session guarantees.
+
+Every operation of a process leaves it with a state of the item: a read (or a failed condition that handed the item
+back) with the one it shows, an acknowledged write with its own. Every operation also meets a state: a read the one it
+shows, a write the one it was applied to. Nothing that is met may be older than something the process was left with:
+
+======================  ======================  ====================
+left with, by           met by                  guarantee
+======================  ======================  ====================
+its own write           a read                  read your writes
+a read                  a read                  monotonic reads
+its own write           a write                 monotonic writes
+a read                  a write                 writes follow reads
+======================  ======================  ====================
+
+Older means what the record proves, and nothing else: the newer write was built upon the older one (the lineage), or
+began after that had been answered. Version numbers of the application prove nothing: under last writer wins they may
+fall lawfully. Source: Terry et al., "Session guarantees for weakly consistent replicated data", PDIS 1994.
+
+Eventual reads promise none of this and are left out; so are keys with deletes or transactions ("no such item" is then
+not one state but many), as in :mod:`verifier.checks.register`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from verifier.checks.chains import chains_of
+from verifier.checks.findings import ENDLESS, Found, result
+from verifier.checks.layout import AFTER, BEFORE, running_min_after
+from verifier.checks.lineage import Place, lineage_of
+from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, marks_of, of_kind, updates, writers_of
+from verifier.checks.types import Context, Result
+from verifier.history.columns import NULL, Bool, History, Int64, order_by_code
+from verifier.history.schema import ABSENT, Kind, Outcome
+
+_START: Final = -2
+"""Stands for the row of the state that the run began with."""
+
+_RULES: Final = ("read your writes", "monotonic reads", "monotonic writes", "writes follow reads")
+
+
+def check_sessions(history: History, context: Context) -> Result:
+    """All four guarantees, per process and key. Exact for what the record proves to be older."""
+    slack = 2 * context.epsilon_ns
+    steps, notes = _steps(history, context)
+    ancestry = _Ancestry(history, context)
+    found: list[Found] = []
+    for slack_ns in sorted({slack, 0}, reverse=True):
+        found = _backwards(steps, history, ancestry, slack_ns)
+        if found:
+            break
+    return result(found, steps.judged, context.regions, slack, "; ".join(notes) or None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """What each process did to each key, one after the other; arrays of length ``n`` in order of session and time."""
+
+    session: Int64
+    """Dense number of process and key, ascending."""
+    row: Int64
+    met: Int64
+    """Row of the write whose state the operation met; :data:`_START`, or :data:`NOT_FOUND` where that is not known."""
+    left: Int64
+    """Row of the write whose state the process was left with; the same."""
+    wrote: Bool
+    judged: int
+    """Operations that met a state after the process had been left with one."""
+
+
+def _steps(history: History, context: Context) -> tuple[_Steps, list[str]]:
+    notes = []
+    update, answered = updates(history), history.outcome == Outcome.OK
+    removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE)
+    removed = keys_with(history, removing & (history.outcome != Outcome.FAIL))
+    if removed.any():
+        notes.append(f"{int(removed.sum()):,} keys with deletes or transactions are not judged")
+    for replica in list(context.initial.values())[:1]:
+        # What an earlier run left may carry marks that this run gives again; they would name the wrong write.
+        removed[replica.key[marks_of(history, context).find(replica.w, replica.key) != NOT_FOUND]] = True
+    own = update & answered & (history.saw == history.op)
+    reading = of_kind(history, Kind.READ, Kind.TXN_READ) & answered
+    reading |= update & (history.outcome == Outcome.FAIL)
+    rows = np.flatnonzero((own | (reading & (history.saw != NULL))) & ~removed[history.key])
+    rows, new = _by_session(history, rows)
+    process = history.process[rows]
+    session = np.cumsum(new) - 1
+    overlapping = np.flatnonzero(~new[1:] & (history.start_ns[rows[1:]] < history.end_ns[rows[:-1]]))
+    if len(overlapping):
+        # Two operations at once have no order, so this is no process.
+        wrong = np.unique(process[overlapping])
+        notes.append(f"{len(wrong):,} processes have operations that overlap and are not judged")
+        keep = ~np.isin(process, wrong)
+        rows, session = rows[keep], np.unique(session[keep], return_inverse=True)[1].astype(np.int64)
+    wrote = own[rows]
+    unsure = bool(history.lost) and bool(removing.any())  # an unrecorded delete may have made an item begin anew
+    shown = _states(history, context, rows, "saw", unsure)
+    met = np.where(wrote, _states(history, context, rows, "prev", unsure), shown)
+    left = np.where(wrote, rows, shown)
+    known = left != NOT_FOUND
+    earlier = np.cumsum(known) - known
+    first = np.flatnonzero(np.diff(session, prepend=-1))
+    base = np.repeat(earlier[first], np.diff(np.concatenate((first, [len(rows)]))))
+    judged = int(((met != NOT_FOUND) & (earlier > base)).sum())
+    return _Steps(session, rows, met, left, wrote, judged), notes
+
+
+def _by_session(history: History, rows: Int64) -> tuple[Int64, Bool]:
+    """The rows by process, key and time, and which of them begin another session."""
+    process = history.process[rows]
+    # As they are read, rows stand together by key, and those of a process in order of time.
+    ordered = rows[order_by_code(process)] if len(rows) and int(process.min()) >= 0 else rows
+    new = _first_of_session(history, ordered)
+    key, start, again = (
+        history.key[ordered],
+        history.start_ns[ordered],
+        history.process[ordered[1:]] == history.process[ordered[:-1]],
+    )
+    if not (again & ((key[1:] < key[:-1]) | ((key[1:] == key[:-1]) & (start[1:] < start[:-1])))).any():
+        return ordered, new
+    ordered = rows[np.lexsort((history.start_ns[rows], history.key[rows], process))]
+    return ordered, _first_of_session(history, ordered)
+
+
+def _first_of_session(history: History, rows: Int64) -> Bool:
+    key, process = history.key[rows], history.process[rows]
+    new = np.ones(len(rows), np.bool_)
+    new[1:] = (key[1:] != key[:-1]) | (process[1:] != process[:-1])
+    return new
+
+
+def _states(history: History, context: Context, rows: Int64, column: str, unsure: bool) -> Int64:
+    """Row of the write that each of these shows in ``saw`` or ``prev``; what the run began with is a state as well."""
+    mark = (history.saw if column == "saw" else history.prev)[rows]
+    writer = writers_of(history, context, "saw" if column == "saw" else "prev")[rows].copy()
+    writes = updates(history) & (history.outcome != Outcome.FAIL)
+    writer[(writer != NOT_FOUND) & ~writes[writer]] = NOT_FOUND  # a mark that nobody can have left: others say so
+    initial = marks_by_key(context.initial.values(), len(history.keys))
+    initial[initial == NULL] = ABSENT
+    began = (writer == NOT_FOUND) & ((mark == initial[history.key[rows]]) | (mark == ABSENT)) & (mark != NULL)
+    if unsure:
+        began &= mark != ABSENT
+    writer[began] = _START
+    return writer
+
+
+class _Ancestry:
+    """The writes' predecessors as paths: each write has a place on one path, and each path hangs on a write of another.
+
+    A write is built upon another iff that one stands before it on its own path, or before (or at) the place where its
+    path hangs on the other's, and so on upwards. Without forks there is one path a key and nothing hangs anywhere.
+    """
+
+    def __init__(self, history: History, context: Context) -> None:
+        lineage = lineage_of(history, context)
+        parent = np.where(lineage.parent >= 0, lineage.parent, -1)
+        rows = np.flatnonzero(parent >= 0)
+        # Of a write's followers one goes on along its path: the one in the final lineage, else any.
+        heir = np.full(len(parent), -1, np.int64)
+        for some in (rows, rows[lineage.place[rows] == Place.INSIDE]):
+            heir[parent[some]] = some
+        previous = np.where((parent >= 0) & (heir[parent] == np.arange(len(parent))), parent, -1)
+        chains = chains_of(previous, np.arange(len(parent)))
+        self.path, self.place = np.empty(len(parent), np.int64), np.empty(len(parent), np.int64)
+        self.path[chains.order] = np.cumsum(np.diff(chains.chain, prepend=-1) != 0) - 1
+        self.place[chains.order] = np.arange(len(parent))
+        heads = chains.order[np.flatnonzero(np.diff(chains.chain, prepend=-1))]
+        self.hangs_on = np.where(chains.circular[heads], -1, parent[heads])
+
+    def upwards(self, writes: Int64) -> tuple[Int64, Int64, Int64]:
+        """For each write the places that prove what it is built upon: which write (by index), path, greatest place."""
+        index, at = np.arange(len(writes)), self.place[writes]
+        path = self.path[writes]
+        parts = [(index, path, at)]
+        for _ in range(len(self.path).bit_length() + 40):  # more forks one upon the other than any store makes
+            above = self.hangs_on[path]
+            up = above >= 0
+            if not up.any():
+                break
+            index, above = index[up], above[up]
+            # Built upon the write that its path hangs on, too: hence one place further.
+            path, at = self.path[above], self.place[above] + 1
+            parts.append((index, path, at))
+        return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
+
+
+def _backwards(steps: _Steps, history: History, ancestry: _Ancestry, slack_ns: int) -> list[Found]:
+    """Every operation that met something older than what its process had been left with, once each."""
+    size = len(steps.row)
+    if not size:
+        return []
+    started = np.where(steps.left >= 0, history.start_ns[steps.left], BEFORE)
+    newest, by = _greatest_before(started, steps.session)
+    met = steps.met
+    bounded = (met >= 0) & (history.outcome[met] == Outcome.OK)
+    ended = np.where(bounded, history.end_ns[met], np.where(met == _START, BEFORE, AFTER))
+    timed = (met != NOT_FOUND) & (newest > BEFORE) & ((met == _START) | (newest > ended + slack_ns))
+    gamma = np.full(size, ENDLESS, np.int64)
+    gamma[timed & bounded] = (newest - ended)[timed & bounded]
+    # What was built upon what needs no clock, and no clock explains it away.
+    built, built_by = _built_upon(steps, ancestry)
+    by[built], gamma[built], timed[built] = built_by, ENDLESS, True
+    back = np.flatnonzero(timed)
+    witness = {
+        "older": np.where(met[back] >= 0, met[back], -1),
+        "newer": steps.left[by[back]],
+        "before": steps.row[by[back]],
+        "by": steps.row[back],
+    }
+    kind = np.where(steps.wrote[back], 2, 0) + np.where(steps.wrote[by[back]], 0, 1)
+    rows = steps.row[back]
+    found = []
+    for number, rule in enumerate(_RULES):
+        mine = kind == number
+        if mine.any():
+            shown = {role: one[mine] for role, one in witness.items()}
+            key = history.key[rows[mine]].astype(np.int64)
+            found.append(Found(rule, key, history.end_ns[rows[mine]], shown, gamma[back][mine]))
+    return found
+
+
+def _built_upon(steps: _Steps, ancestry: _Ancestry) -> tuple[Int64, Int64]:
+    """Steps that met a write which an earlier state of the session is built upon, and the step that left that."""
+    leaving, asked = np.flatnonzero(steps.left >= 0), np.flatnonzero(steps.met >= 0)
+    if not len(leaving) or not len(asked):
+        return asked[:0], asked[:0]
+    index, path, place = ancestry.upwards(steps.left[leaving])
+    step = leaving[index]
+    # Sessions apart and in them the paths apart; in these a running maximum, queries behind what stands at their step.
+    met = steps.met[asked]
+    session = np.concatenate((steps.session[step], steps.session[asked]))
+    paths = np.concatenate((path, ancestry.path[met]))
+    when = np.concatenate((2 * step + 1, 2 * asked))
+    order = np.lexsort((when, paths, session))
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (session[order[1:]] != session[order[:-1]]) | (paths[order[1:]] != paths[order[:-1]])
+    segment = np.cumsum(new) - 1
+    places = np.concatenate((place, np.full(len(asked), BEFORE, np.int64)))[order]
+    highest, where = _greatest_before(places, segment)
+    query = np.flatnonzero(order >= len(step))
+    which = order[query] - len(step)
+    hit = highest[query] > ancestry.place[met[which]]
+    chosen = np.argsort(which[hit], kind="stable")
+    return asked[which[hit][chosen]], step[order[where[query[hit]]]][chosen]
+
+
+def _greatest_before(values: Int64, segment: Int64) -> tuple[Int64, Int64]:
+    """Greatest of the *earlier* values of the same segment and its place; :data:`BEFORE` and the place itself for a
+    segment's first. Segments are sorted, from 0."""
+    after, behind = running_min_after(-values[::-1], segment[-1] - segment[::-1])
+    return -after[::-1], len(values) - 1 - behind[::-1]
