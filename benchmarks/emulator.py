@@ -227,7 +227,8 @@ def main() -> None:
     }
     for (name, operation), values in rates.items():
         median = statistics.median(values)
-        ratio = f"{median / base[operation]:8.0f} × moto" if base else ""
+        peer = base.get(operation)
+        ratio = f"{median / peer:8.0f} × moto" if peer else "(moto answered nothing in time)" if base else ""
         print(f"{name:<22} {operation:<11} {median:10,.0f} /CPU-s {ratio}")
 
 
