@@ -164,6 +164,16 @@ def _backwards(story: _Story) -> str:
     )
 
 
+def _created_again(story: _Story) -> str:
+    name_of_item = item(story.history, story.found)
+    if "first" not in story.rows:
+        return f"{story.who('second')} created {name_of_item}, which the run began with and nobody deleted."
+    return (
+        f"{story.who('first')} and {story.who('second')} both created {name_of_item} on condition that there was "
+        "no such item, and no deletion can have come between: one replaced the other."
+    )
+
+
 def _session(story: _Story) -> str:
     history = story.history
     before, newer, by = story.rows["before"], story.rows["newer"], story.rows["by"]
@@ -208,6 +218,7 @@ _RULES: Final[Mapping[str, Callable[[_Story], str]]] = {
     "below": _below,
     "surplus": _surplus,
     "backwards": _backwards,
+    "created again": _created_again,
     "read your writes": _session,
     "monotonic reads": _session,
     "monotonic writes": _session,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from verifier.checks import counter_sweep, explain, explain_order
+from verifier.checks.conditions import check_lost_update, check_unique
 from verifier.checks.convergence import check_convergence
 from verifier.checks.explain import Explainer
 from verifier.checks.ledger import check_lost, check_twice
@@ -127,6 +128,22 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         explain.forks,
         ("saw", "prev"),
         {"MRSC": "contract"},
+    ),
+    CheckRow(
+        "lost_update",
+        "no two conditional updates succeed on the same state",
+        check_lost_update,
+        explain_order.order,
+        ("expect",),
+        {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "unique",
+        "no item is created twice",
+        check_unique,
+        explain_order.order,
+        ("expect",),
+        {"MREC": "invariant", "MRSC": "contract"},
     ),
     CheckRow(
         "twice",
