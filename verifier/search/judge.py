@@ -233,6 +233,7 @@ def _witness(part: Part, model: Model) -> tuple[int, ...]:
     """Places of operations that are illegal on their own; see the top of this file."""
     until = time.monotonic() + _WITNESS_S
     operations = part.operations
+    model = replace(model, reachable=None)  # looking ahead pays for long searches only
     last = operations[part.found.stuck[0]].end
     assert last is not None
     # Nothing after the return that could not be explained matters; what was under way then is as good as unanswered.

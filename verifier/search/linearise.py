@@ -16,6 +16,9 @@ What keeps configurations few:
 - R3: unanswered calls that are equal are only counted, and a configuration is dropped if another one with the same mask
   and state has used no more of any of them. An unanswered call that would change nothing is never used.
 
+- R4, if the model can tell: a configuration is dropped if one of the next reads to return can no longer become legal
+  from its state by what may still come before that.
+
 States and calls are numbered once, so that a step is looked up and the model is asked once for each pair.
 """
 
@@ -37,6 +40,10 @@ _CONFIGURATION_BYTES: Final = 300
 """What one costs: its places in the stack and among those seen, its trail. Measured."""
 _STATE_BYTES: Final = 300
 _ILLEGAL: Final = -1
+_AHEAD: Final = 6
+"""Reads that R4 looks ahead to."""
+_UNKNOWN_AHEAD: Final = 64
+"""With more different unanswered calls than these, looking ahead costs more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,20 @@ class _Return(NamedTuple):
     """(call, how many, shift, mask of its count in ``spent``) of unanswered updates called by now."""
 
 
+class _Ahead(NamedTuple):
+    """A read that returns now or later."""
+
+    here: int
+    """Which return it is."""
+    bit: int
+    """Of the mask; 0 if it has not been called yet."""
+    call: int
+    updates: tuple[tuple[int, int], ...]
+    """(bit, call) of all that may still take effect before it, unless the mask says that it has; 0: not called yet."""
+    bits: int
+    """All bits of ``updates``."""
+
+
 class _Search:
     def __init__(self, operations: Sequence[Operation], model: Model, limits: Limits) -> None:
         self.operations, self.model, self.limits = operations, model, limits
@@ -112,7 +133,12 @@ class _Search:
         self.unknown: dict[int, list[int]] = {}
         """Places of unanswered updates by call, in order of call."""
         self.returns = self._returns()
+        look = model.reachable is not None and len(self.unknown) <= _UNKNOWN_AHEAD
+        self.ahead = self._ahead() if look else None
+        self.hopes: dict[tuple[int, int, int, int], bool] = {}
 
+        self.refuting = 0
+        """The last return that has been used against some configuration."""
         self.furthest = 0
         """The return that some configuration has come to, and the longest trail there with its state."""
         self.trail: Trail = None
@@ -129,7 +155,7 @@ class _Search:
 
     def _searched(self) -> bool:
         returns, steps, unknown_at, guards = self.returns, self.steps, self.unknown, self.guards
-        last = len(returns)
+        last, ahead = len(returns), self.ahead
         seen: dict[tuple[int, int, int], list[int]] = {}
         stack: list[tuple[int, int, int, int, Trail]] = [(0, 0, 0, 0, None)]
         if last:
@@ -171,7 +197,8 @@ class _Search:
                     if after >= 0 and after != state:
                         path: Trail = (placed, unknown_at[call][used], trail)
                         new, path = self._reads(moment, mask, after, path)
-                        stack.append((here, new, after, spent + (1 << shift), path))
+                        if ahead is None or self._hopeful(here, ahead[here], new, after):
+                            stack.append((here, new, after, spent + (1 << shift), path))
             for call, members in moment.updates:
                 for _, at, bit in members:
                     if not mask & bit:
@@ -182,7 +209,8 @@ class _Search:
                             new, path = mask | bit, (placed + 1, at, trail)
                             if after != state and moment.reads:
                                 new, path = self._reads(moment, new, after, path)
-                            stack.append((here, new, after, spent, path))
+                            if ahead is None or self._hopeful(here, ahead[here], new, after):
+                                stack.append((here, new, after, spent, path))
                         break
         return False
 
@@ -206,6 +234,53 @@ class _Search:
                     mask |= bit
                     trail = (trail[0] + 1 if trail else 1, at, trail)
         return mask, trail
+
+    def _hopeful(self, here: int, ahead: tuple[_Ahead, ...], mask: int, state: int) -> bool:
+        """R4: whether every read to come can still become legal."""
+        for read in ahead:
+            if mask & read.bit:
+                continue
+            key = (state, mask & read.bits, here, read.here)
+            hope = self.hopes.get(key)
+            if hope is None:
+                assert self.model.reachable is not None
+                updates = frozenset(self.calls[call] for bit, call in read.updates if not mask & bit)
+                hope = self.model.reachable(self.states[state], self.calls[read.call], updates)
+                self.hopes[key] = hope
+                self.state_bytes += 100
+            if not hope:
+                self.refuting = max(self.refuting, read.here)
+                return False
+        return True
+
+    def _ahead(self) -> list[tuple[_Ahead, ...]]:
+        """For every return the next reads to return, with what may come before them."""
+        returns, reads = self.returns, []
+        for here, moment in enumerate(returns):
+            call = self.calls[self.call_of[moment.at]]
+            if call.function in self.model.reads and call.answer == "ok":
+                reads.append(here)
+        found = []
+        first = 0
+        for here, moment in enumerate(returns):
+            while first < len(reads) and reads[first] < here:
+                first += 1
+            bits = {at: bit for bit, _, at in moment.reads}
+            bits |= {at: bit for _, members in moment.updates for _, at, bit in members}
+            passed: set[int] = set()
+            mine, done = [], here
+            for there in reads[first : first + _AHEAD]:
+                # What returns until then, is under way then, or was never answered.
+                then = returns[there]
+                passed.update(one.at for one in returns[done:there])
+                done = there
+                under_way = {at for _, members in then.updates for _, at, _ in members}
+                updates = {(bits.get(at, 0), self.call_of[at]) for at in passed | under_way}
+                updates = {one for one in updates if not self.pure[one[1]]} | {(0, one[0]) for one in then.unknown}
+                every = sum({bit for bit, _ in updates})
+                mine.append(_Ahead(there, bits.get(then.at, 0), self.call_of[then.at], tuple(updates), every))
+            found.append(tuple(mine))
+        return found
 
     def _returns(self) -> list[_Return]:
         """Every return in order of time, with who is under way; on a tie calls come first."""
@@ -318,7 +393,7 @@ class _Search:
         order.reverse()
         stuck: list[int] = []
         if self.furthest < len(self.returns):
-            moment = self.returns[self.furthest]
+            moment = self.returns[max(self.furthest, self.refuting) if verdict == "violated" else self.furthest]
             placed = set(order)
             under_way = [one[1] for _, members in moment.updates for one in members]
             under_way += [one[2] for one in moment.reads]

@@ -72,6 +72,9 @@ class Model:
     refusals: frozenset[str] = frozenset()
     """Functions whose refusal tells something of the state; ``step`` sees them with the answer ``fail`` and must leave
     the state as it is. Other refused calls are left out: they did not happen."""
+    reachable: Callable[[Any, Call, frozenset[Call]], bool] | None = None
+    """Whether a read can still become legal, from this state, after some of these updates in some order. It saves the
+    search from following orders that a read will refute. It may say yes too often, but never no. Null: always yes."""
     equal: Callable[[Any, Any], bool] | None = None
     """Whether two states are the same. Null: states are hashable and compared by ``==``, which is much faster."""
     by_key: bool = True

@@ -175,12 +175,30 @@ def _key_value_call(call: Call) -> Call | None:
     return call if isinstance(text, str) or (call.function == "get" and text is None) else None
 
 
+def _key_value_reachable(state: str, read: Call, updates: frozenset[Call]) -> bool:
+    """What is read is the state, or something put, and after it nothing but what may be appended."""
+    text = read.result or ""
+    pieces = [update.value for update in updates if update.function == "append" and update.value]
+    places = [len(update.value) for update in updates if update.function == "put" and text.startswith(update.value)]
+    places += [len(state)] if text.startswith(state) else []
+    seen = set(places)
+    while places:
+        place = places.pop()
+        if place == len(text):
+            return True
+        ends = {place + len(piece) for piece in pieces if text.startswith(piece, place)} - seen
+        seen |= ends
+        places += ends
+    return False
+
+
 KEY_VALUE: Final = Model(
     "key-value",
     init=str,
     step=_key_value,
     functions={"get": "nothing; answers the string", "put": "a string", "append": "a string"},
     reads=frozenset({"get"}),
+    reachable=_key_value_reachable,
     normal=_key_value_call,
     show=_words,
 )

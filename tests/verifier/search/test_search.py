@@ -201,6 +201,29 @@ def test_a_long_history_takes_time_in_proportion() -> None:
     assert len(found.order) == 3000
 
 
+def test_many_appends_at_once_are_put_in_order_by_the_reads_to_come() -> None:
+    rng = random.Random(8)
+    text, history, under_way, free = "", [], [], list(range(10))
+    for time in range(1500):
+        if free and rng.random() < 0.6:
+            function = rng.choice(["get", "append", "append", "put"] if rng.random() < 0.3 else ["get", "append"])
+            under_way.append([free.pop(), function, f"({time})", time, None])
+            continue
+        one = rng.choice(under_way)
+        if one[4] is None:
+            text = one[2] if one[1] == "put" else text + one[2] if one[1] == "append" else text
+            one[4] = text
+        else:
+            under_way.remove(one)
+            free.append(one[0])
+            value, result = (None, one[4]) if one[1] == "get" else (one[2], None)
+            history.append(op(one[0], one[1], value, one[3], time, result=result))
+    history += [op(one[0], one[1], one[2], one[3], None) for one in under_way if one[1] != "get"]
+    found = linearise(history, KEY_VALUE, Limits(deadline_s=60))
+    assert found.verdict == "holds"
+    assert found.explored < 5 * len(history)
+
+
 def test_a_call_that_the_model_does_not_know_is_named_with_its_line() -> None:
     with pytest.raises(RecordError, match=r"line 3: model register has no cas; it has read, write"):
         judge([op(0, "cas", (1, 2), 0, 1, line=3)], REGISTER)
