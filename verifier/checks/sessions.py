@@ -30,8 +30,8 @@ import numpy as np
 
 from verifier.checks.chains import chains_of
 from verifier.checks.findings import ENDLESS, Found, result
-from verifier.checks.layout import AFTER, BEFORE, running_min_after
-from verifier.checks.lineage import Place, lineage_of
+from verifier.checks.layout import AFTER, BEFORE
+from verifier.checks.lineage import Lineage, Place, lineage_of
 from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, marks_of, of_kind, updates, writers_of
 from verifier.checks.types import Context, Result
 from verifier.history.columns import NULL, Bool, History, Int64, order_by_code
@@ -47,10 +47,10 @@ def check_sessions(history: History, context: Context) -> Result:
     """All four guarantees, per process and key. Exact for what the record proves to be older."""
     slack = 2 * context.epsilon_ns
     steps, notes = _steps(history, context)
-    ancestry = _Ancestry(history, context)
+    lineage = lineage_of(history, context)
     found: list[Found] = []
     for slack_ns in sorted({slack, 0}, reverse=True):
-        found = _backwards(steps, history, ancestry, slack_ns)
+        found = _backwards(steps, history, lineage, slack_ns)
         if found:
             break
     return result(found, steps.judged, context.regions, slack, "; ".join(notes) or None)
@@ -155,21 +155,26 @@ class _Ancestry:
     path hangs on the other's, and so on upwards. Without forks there is one path a key and nothing hangs anywhere.
     """
 
-    def __init__(self, history: History, context: Context) -> None:
-        lineage = lineage_of(history, context)
-        parent = np.where(lineage.parent >= 0, lineage.parent, -1)
-        rows = np.flatnonzero(parent >= 0)
+    def __init__(self, history: History, lineage: Lineage) -> None:
+        writes = np.flatnonzero(updates(history))
+        number = np.full(len(history) + 1, -1, np.int64)  # the last stands for no predecessor
+        number[writes] = np.arange(len(writes))
+        parent = number[np.where(lineage.parent[writes] >= 0, lineage.parent[writes], -1)]
+        linked = np.flatnonzero(parent >= 0)
         # Of a write's followers one goes on along its path: the one in the final lineage, else any.
-        heir = np.full(len(parent), -1, np.int64)
-        for some in (rows, rows[lineage.place[rows] == Place.INSIDE]):
+        heir = np.full(len(writes), -1, np.int64)
+        for some in (linked, linked[lineage.place[writes[linked]] == Place.INSIDE]):
             heir[parent[some]] = some
-        previous = np.where((parent >= 0) & (heir[parent] == np.arange(len(parent))), parent, -1)
-        chains = chains_of(previous, np.arange(len(parent)))
-        self.path, self.place = np.empty(len(parent), np.int64), np.empty(len(parent), np.int64)
-        self.path[chains.order] = np.cumsum(np.diff(chains.chain, prepend=-1) != 0) - 1
-        self.place[chains.order] = np.arange(len(parent))
-        heads = chains.order[np.flatnonzero(np.diff(chains.chain, prepend=-1))]
-        self.hangs_on = np.where(chains.circular[heads], -1, parent[heads])
+        previous = np.where((parent >= 0) & (heir[parent] == np.arange(len(writes))), parent, -1)
+        chains = chains_of(previous, np.arange(len(writes)))
+        begins = np.diff(chains.chain, prepend=-1) != 0
+        path = np.empty(len(writes), np.int64)
+        path[chains.order] = np.cumsum(begins) - 1
+        heads = chains.order[begins]
+        above = np.where(chains.circular[heads], -1, parent[heads])
+        self.hangs_on = np.where(above >= 0, writes[above], -1) if len(writes) else above
+        self.path, self.place = np.full((2, len(history)), -1, np.int64)
+        self.path[writes], self.place[writes[chains.order]] = path, np.arange(len(writes))
 
     def upwards(self, writes: Int64) -> tuple[Int64, Int64, Int64]:
         """For each write the places that prove what it is built upon: which write (by index), path, greatest place."""
@@ -188,7 +193,7 @@ class _Ancestry:
         return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]
 
 
-def _backwards(steps: _Steps, history: History, ancestry: _Ancestry, slack_ns: int) -> list[Found]:
+def _backwards(steps: _Steps, history: History, lineage: Lineage, slack_ns: int) -> list[Found]:
     """Every operation that met something older than what its process had been left with, once each."""
     size = len(steps.row)
     if not size:
@@ -202,8 +207,8 @@ def _backwards(steps: _Steps, history: History, ancestry: _Ancestry, slack_ns: i
     gamma = np.full(size, ENDLESS, np.int64)
     gamma[timed & bounded] = (newest - ended)[timed & bounded]
     # What was built upon what needs no clock, and no clock explains it away.
-    built, built_by = _built_upon(steps, ancestry)
-    by[built], gamma[built], timed[built] = built_by, ENDLESS, True
+    for built, built_by in (_in_lineage(steps, lineage), _built_upon(steps, history, lineage)):
+        by[built], gamma[built], timed[built] = built_by, ENDLESS, True
     back = np.flatnonzero(timed)
     witness = {
         "older": np.where(met[back] >= 0, met[back], -1),
@@ -223,11 +228,36 @@ def _backwards(steps: _Steps, history: History, ancestry: _Ancestry, slack_ns: i
     return found
 
 
-def _built_upon(steps: _Steps, ancestry: _Ancestry) -> tuple[Int64, Int64]:
+def _straight(steps: _Steps, lineage: Lineage) -> Bool:
+    """Steps of sessions that met and were left with nothing but the final lineage, as it was seen."""
+    if lineage.concluded:
+        return np.zeros(len(steps.row), np.bool_)
+    outside = ((steps.met >= 0) & (lineage.position[steps.met] < 0)) | (
+        (steps.left >= 0) & (lineage.position[steps.left] < 0)
+    )
+    astray = np.zeros(int(steps.session[-1]) + 1, np.bool_)
+    astray[steps.session[outside]] = True
+    return ~astray[steps.session]
+
+
+def _in_lineage(steps: _Steps, lineage: Lineage) -> tuple[Int64, Int64]:
+    """:func:`_built_upon` for the sessions that stayed in the final lineage: only places in it are to be compared."""
+    at = np.flatnonzero(_straight(steps, lineage))
+    if not len(at):
+        return at, at
+    met, left = steps.met[at], steps.left[at]
+    highest, by = _greatest_before(np.where(left >= 0, lineage.position[left], BEFORE), steps.session[at])
+    hit = (met >= 0) & (highest > lineage.position[met])
+    return at[hit], at[by[hit]]
+
+
+def _built_upon(steps: _Steps, history: History, lineage: Lineage) -> tuple[Int64, Int64]:
     """Steps that met a write which an earlier state of the session is built upon, and the step that left that."""
-    leaving, asked = np.flatnonzero(steps.left >= 0), np.flatnonzero(steps.met >= 0)
+    astray = ~_straight(steps, lineage)
+    leaving, asked = np.flatnonzero((steps.left >= 0) & astray), np.flatnonzero((steps.met >= 0) & astray)
     if not len(leaving) or not len(asked):
         return asked[:0], asked[:0]
+    ancestry = _Ancestry(history, lineage)
     index, path, place = ancestry.upwards(steps.left[leaving])
     step = leaving[index]
     # Sessions apart and in them the paths apart; in these a running maximum, queries behind what stands at their step.
@@ -249,7 +279,24 @@ def _built_upon(steps: _Steps, ancestry: _Ancestry) -> tuple[Int64, Int64]:
 
 
 def _greatest_before(values: Int64, segment: Int64) -> tuple[Int64, Int64]:
-    """Greatest of the *earlier* values of the same segment and its place; :data:`BEFORE` and the place itself for a
-    segment's first. Segments are sorted, from 0."""
-    after, behind = running_min_after(-values[::-1], segment[-1] - segment[::-1])
-    return -after[::-1], len(values) - 1 - behind[::-1]
+    """Greatest of the *earlier* values of the same segment and the place of one that has it; :data:`BEFORE` and any
+    place where there is none. Segments are sorted; :data:`BEFORE` counts as no value."""
+    size, finite = len(values), values > BEFORE
+    some = values[finite]
+    least, most = (int(some.min()), int(some.max())) if len(some) else (0, 0)
+    if (int(segment[-1]) + 1) * (most - least + 3) > np.iinfo(np.int64).max:
+        ranks, values = np.unique(values, return_inverse=True)
+        highest, where = _greatest_before(np.where(finite, values.astype(np.int64), BEFORE), segment)
+        return np.where(highest > BEFORE, ranks[np.maximum(highest, 0)], BEFORE), where
+    # Lifted by segment, one running maximum serves them all; 0 is the floor of each.
+    floor = segment * (most - least + 2)
+    lifted = np.where(finite, values - (least - 1), 0) + floor
+    running = np.maximum.accumulate(lifted)
+    raised = np.ones(size, np.bool_)
+    raised[1:] = lifted[1:] > running[:-1]
+    place = np.maximum.accumulate(np.where(raised, np.arange(size), 0))
+    highest, where = np.full(size, BEFORE, np.int64), np.zeros(size, np.int64)
+    above = running[:-1] - floor[1:]
+    same = above > 0
+    highest[1:][same], where[1:] = above[same] + (least - 1), place[:-1]
+    return highest, where
