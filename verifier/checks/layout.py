@@ -40,10 +40,11 @@ class Layout:
     def place(self, key: Keys, time: Int64) -> Int64:
         """One number for each; in order of key, then time."""
         shifted = time - (self.first - 2)
-        shifted[time <= BEFORE] = 0
-        shifted[time >= AFTER] = self.width - 2
         if len(shifted) and (int(shifted.min()) < 0 or int(shifted.max()) >= self.width):
-            raise OverflowError("a time lies outside the layout")
+            shifted[time <= BEFORE] = 0
+            shifted[time >= AFTER] = self.width - 2
+            if int(shifted.min()) < 0 or int(shifted.max()) >= self.width:
+                raise OverflowError("a time lies outside the layout")
         return np.asarray(key, np.int64) * self.width + shifted
 
 
