@@ -198,11 +198,12 @@ def _backwards(steps: _Steps, history: History, lineage: Lineage, slack_ns: int)
     size = len(steps.row)
     if not size:
         return []
-    started = np.where(steps.left >= 0, history.start_ns[steps.left], BEFORE)
+    started = np.where(steps.left >= 0, history.start_ns[np.maximum(steps.left, 0)], BEFORE)
     newest, by = _greatest_before(started, steps.session)
     met = steps.met
-    bounded = (met >= 0) & (history.outcome[met] == Outcome.OK)
-    ended = np.where(bounded, history.end_ns[met], np.where(met == _START, BEFORE, AFTER))
+    at = np.maximum(met, 0)
+    bounded = (met >= 0) & (history.outcome[at] == Outcome.OK)
+    ended = np.where(bounded, history.end_ns[at], np.where(met == _START, BEFORE, AFTER))
     timed = (met != NOT_FOUND) & (newest > BEFORE) & ((met == _START) | (newest > ended + slack_ns))
     gamma = np.full(size, ENDLESS, np.int64)
     gamma[timed & bounded] = (newest - ended)[timed & bounded]
@@ -232,8 +233,8 @@ def _straight(steps: _Steps, lineage: Lineage) -> Bool:
     """Steps of sessions that met and were left with nothing but the final lineage, as it was seen."""
     if lineage.concluded:
         return np.zeros(len(steps.row), np.bool_)
-    outside = ((steps.met >= 0) & (lineage.position[steps.met] < 0)) | (
-        (steps.left >= 0) & (lineage.position[steps.left] < 0)
+    outside = ((steps.met >= 0) & (lineage.position[np.maximum(steps.met, 0)] < 0)) | (
+        (steps.left >= 0) & (lineage.position[np.maximum(steps.left, 0)] < 0)
     )
     astray = np.zeros(int(steps.session[-1]) + 1, np.bool_)
     astray[steps.session[outside]] = True
@@ -246,8 +247,10 @@ def _in_lineage(steps: _Steps, lineage: Lineage) -> tuple[Int64, Int64]:
     if not len(at):
         return at, at
     met, left = steps.met[at], steps.left[at]
-    highest, by = _greatest_before(np.where(left >= 0, lineage.position[left], BEFORE), steps.session[at])
-    hit = (met >= 0) & (highest > lineage.position[met])
+    highest, by = _greatest_before(
+        np.where(left >= 0, lineage.position[np.maximum(left, 0)], BEFORE), steps.session[at]
+    )
+    hit = (met >= 0) & (highest > lineage.position[np.maximum(met, 0)])
     return at[hit], at[by[hit]]
 
 

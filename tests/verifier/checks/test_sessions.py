@@ -96,6 +96,13 @@ def test_a_process_that_does_two_things_at_once_is_not_judged() -> None:
     assert "overlap" in (result.note or "")
 
 
+@pytest.mark.parametrize(
+    "ops", [[], [read(0, 1, ABSENT, op=1)], [add(0, 5, 1, op=1, prev=ABSENT)], [read(0, 1, 99, op=1)]]
+)
+def test_a_record_of_next_to_nothing_proves_nothing(ops: list[Op]) -> None:
+    assert check_sessions(*build(ops)).verdict == "unknown"
+
+
 def proven(ops: list[Op], slack: int = 0) -> set[tuple[int, str]]:
     """Blamed operations and whether they read or wrote, looked up pair by pair."""
     by_op = {op.op: op for op in ops}
