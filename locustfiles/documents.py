@@ -4,7 +4,7 @@ Invariant: no save replaces a revision that its author has not read, so no edit 
 over one revision one is refused, and its author reads again. In MREC each Region judges the condition on its own
 replica: both are accepted, and one author's edit is gone although it was saved.
 
-Judged by the checks `forks` (MRSC), `register` and `lost`: a conditional save that was accepted and stands nowhere.
+Judged by the checks `lost_update` (two saves over one revision) and `lost` (an accepted save that stands nowhere).
 
     locust -f locustfiles/documents.py --emulator --retry jittered --item-bytes 4000
 """

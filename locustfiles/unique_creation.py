@@ -3,8 +3,8 @@
 Invariant: of all attempts to create an item one succeeds. MRSC keeps it. In MREC "there is no such item" is judged on
 one replica: two Regions give the same name away, both say yes, and one of the two owners is overwritten.
 
-Judged by the checks `forks` (MRSC: two creations from nothing), `register`, `refused` (who was told no wrote nothing)
-and `lost` (who was told yes and does not stand there).
+Judged by the checks `unique` (two creations that both succeeded), `refused` (who was told no wrote nothing) and `lost`
+(who was told yes and does not stand there).
 
     locust -f locustfiles/unique_creation.py --emulator --rate 100/s --keys 5
 """

@@ -62,7 +62,7 @@ def test_in_mrsc_all_of_them_keep_everything(tmp_path: Path) -> None:
     run = drill("patterns", "--short", "--seed", "1", "--mode", "MRSC", cwd=tmp_path)
     assert run.exit_code == 0, run.stderr + run.stdout
     assert_judged_rightly(run)
-    assert all(check.verdict == "holds" for check in run.verdict.checks)
+    assert all(check.verdict == "holds" for check in run.verdict.checks if check.exercised)
     assert run.lost == []
 
 
