@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lastwriter.client.plan import Load, PlannedPhase
+from lastwriter.client.plan import OWNED, Load, PlannedPhase
 from lastwriter.emulator.faults import ON_LINKS, FaultParameters, FaultSpec
 from lastwriter.resources import nearest, tasks_of
 from lastwriter.units import Duration, Share
@@ -130,7 +130,7 @@ def contradictions(
             for name in load.mix:
                 if name not in tasks:
                     yield (*where, "mix", name), f"{load.workload} has no such task{nearest(name, tasks)}"
-        if load.pattern == "home-region" and load.keys.count < len(target.regions):
+        if load.pattern in OWNED and load.keys.count < len(target.regions):
             least = len(target.regions)
             yield (*where, "keys"), f"with {load.keys.count} keys not every Region owns one; give {least} or more"
         if load.rate is None and load.users is None:
