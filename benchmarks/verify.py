@@ -111,7 +111,7 @@ def verify_once(path: Path, profile: bool) -> None:
 
 
 def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, workers: int) -> None:
-    """A run directory: half reads, half updates, 64 processes a key, every operation in flight for a while."""
+    """A run directory: half reads, half updates, 64 processes a Region, every operation in flight for a while."""
     rng = np.random.default_rng(1)
     directory = RunDirectory(path)
     directory.history.mkdir(parents=True)
@@ -147,7 +147,7 @@ def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, w
         "attempt": one + 1,
         "token": pa.nulls(operations, pa.int64()),
         "worker": worker,
-        "process": np.arange(operations) % (64 * workers),
+        "process": np.arange(operations) % (64 * workers) * 3 + region,  # a process lives in one Region
         "region": text(list(REGIONS), region),
         "home_region": nothing,
         "workload": text([workload + "s"], one),
