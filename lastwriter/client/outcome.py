@@ -37,7 +37,22 @@ NOT_SENT: Final = frozenset({CONNECT_ERROR, CREDENTIALS_ERROR})
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 """What was asked for before writing is not so."""
 
-REFUSED: Final = frozenset(
+THROTTLED: Final = frozenset(
+    {
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+    }
+)
+"""The throttling family: refused for now, worth another attempt later."""
+
+REFUSED: Final = THROTTLED | frozenset(
     {
         CONDITION_FAILED,
         "ValidationException",
@@ -58,16 +73,6 @@ REFUSED: Final = frozenset(
         "RequestExpired",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
-        # the throttling family
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
         # limits and races that are decided before anything is written
         "IdempotentParameterMismatchException",
         "ItemCollectionSizeLimitExceededException",
@@ -78,20 +83,6 @@ REFUSED: Final = frozenset(
 )
 """AWS exceptions that prove that a single-item or transactional call wrote nothing."""
 
-THROTTLED: Final = frozenset(
-    {
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
-    }
-)
-"""The throttling family: refused for now, worth another attempt later."""
 
 READ_OPERATIONS: Final = frozenset(
     {"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems", "DescribeTable", "ListTables"}

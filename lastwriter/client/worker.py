@@ -78,7 +78,7 @@ class WorkerRun:
         self._slots = worker_slots(plan, worker, self.workers)
         self._keys: dict[int, list[Key]] = {}
         self._key_codes: dict[int, KeyCodes] = {}
-        self._processes = iter(range(worker, _MOST_PROCESSES, self.workers))  # small numbers, for people read them
+        self._processes = iter(range(worker, _MOST_PROCESSES, self.workers))  # small numbers: people read them
         self._users: dict[int, LoadUser] = {}
         self._offered_by_gone = 0
         self._offered_told = 0
