@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart install test explore browser lint types format clean
+.PHONY: help quickstart install test test-long explore browser lint types format clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -14,11 +14,14 @@ quickstart: $(VENV)/.installed  ## install, then run profiles/quickstart.yaml (a
 
 install: $(VENV)/.installed-dev  ## everything a developer needs
 
-test: $(VENV)/.installed-dev browser  ## all tests
-	$(BIN)/pytest -n auto --dist worksteal
+test: $(VENV)/.installed-dev browser  ## all tests but the long ones, in under ten minutes
+	$(BIN)/pytest -n auto --dist worksteal -m "not long"
+
+test-long: $(VENV)/.installed-dev browser  ## what takes longer: thousands of schedules, large histories, clusters
+	$(BIN)/pytest -n auto --dist worksteal -m long
 
 explore: $(VENV)/.installed-dev  ## property tests on new random examples, for long
-	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto --dist worksteal -m "not e2e and not wheel"
+	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto --dist worksteal -m "not e2e and not wheel and not long"
 
 # The report's tests open it in a real browser. Debian's and Ubuntu's chromium is installed where that is allowed; elsewhere
 # the tests say what they left out (and fail in CI, where nothing may be left out).

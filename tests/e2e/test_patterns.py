@@ -81,7 +81,7 @@ phases:
   - {{name: after, duration: 1s}}
 expect:
   - {{metric: unknown_writes, op: ">", value: 5}}
-  - {{metric: availability, op: ">", value: 99%}}
+  - {{metric: availability, op: ">", value: 90%}}
 """
 
 
