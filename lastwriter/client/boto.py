@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +23,7 @@ import botocore.exceptions
 import botocore.handlers
 from botocore import xform_name
 
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable, isolated_session
 from lastwriter.client.endpoint import is_loopback, parse_endpoint
 from lastwriter.client.http_reply import HttpReply, reply_of
@@ -79,7 +79,7 @@ class BotoClient:
         """Send one attempt and wait for its reply or the deadline (which boto3 counts from the last byte that came)."""
         method = getattr(self._client, xform_name(operation))
         parameters = with_bytes(body)
-        attempt = _Attempt(time.monotonic_ns())
+        attempt = _Attempt(monotonic_ns())
         _attempt.set(attempt)
         error: str | None = BAD_REPLY
         try:
@@ -96,7 +96,7 @@ class BotoClient:
                 error = _transport_error(raised)
         reply = attempt.reply
         if reply is None:
-            return Reply(classify(operation, 0, error), 0, {}, error, attempt.start_ns, time.monotonic_ns())
+            return Reply(classify(operation, 0, error), 0, {}, error, attempt.start_ns, monotonic_ns())
         if attempt.short:
             return Reply(classify(operation, 0, SHORT_REPLY), 0, {}, SHORT_REPLY, attempt.start_ns, attempt.end_ns)
         outcome, answer, error = interpret(operation, reply)
@@ -184,12 +184,12 @@ class _SourcedCredentials(botocore.credentials.Credentials):
 def _on_send(**_: Any) -> None:
     attempt = _attempt.get()
     attempt.sent = True
-    attempt.start_ns = time.monotonic_ns()
+    attempt.start_ns = monotonic_ns()
 
 
 def _on_reply(response_dict: dict[str, Any], **_: Any) -> None:
     attempt = _attempt.get()
-    attempt.end_ns = time.monotonic_ns()
+    attempt.end_ns = monotonic_ns()
     headers, body = response_dict["headers"], response_dict["body"]
     length = headers.get("content-length")
     attempt.short = length is not None and length.strip().isdigit() and len(body) < int(length)

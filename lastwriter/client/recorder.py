@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.errors import RunAborted
 from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import (
@@ -107,7 +107,7 @@ class Recorder:
         *,
         on_rows: Callable[[Rows], None] = lambda rows: None,
         capacity: int = 8192,
-        clock: Callable[[], int] = time.monotonic_ns,
+        clock: Callable[[], int] = monotonic_ns,
     ) -> None:
         """Make the file, which must not exist; OSError if that cannot be done. ``on_rows`` sees every batch's rows."""
         if not 0 <= worker < MAX_WORKERS:

@@ -17,13 +17,13 @@ writes that are applied once however often they arrive.
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable, Collection
 from typing import Final
 
 import gevent
 
 from lastwriter.client.answer import Answer
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
 from lastwriter.client.plan import Load
 from verifier.history.schema import Outcome
@@ -73,7 +73,7 @@ class Attempts:
                 raise StopIteration
             self.answer = None
         elif self._load.retry == "eager":
-            self._since_ns = time.monotonic_ns()
+            self._since_ns = monotonic_ns()
         self._round += 1
         return self
 
@@ -90,7 +90,7 @@ class Attempts:
             return False
         if load.retry == "eager":
             self._sleep(0)
-            return time.monotonic_ns() - self._since_ns < load.deadline * 1e9
+            return monotonic_ns() - self._since_ns < load.deadline * 1e9
         if self._round >= load.attempts:
             return False
         limit_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._round - 1, 16))

@@ -16,6 +16,7 @@ import numpy as np
 from locust import stats as locust_stats
 
 from lastwriter.client import histogram
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.histogram import Int64
 from lastwriter.client.outcome import CONDITION_FAILED
 from lastwriter.client.recorder import Recorder, Rows
@@ -107,7 +108,7 @@ def cells_of(rows: Rows, recorder: Recorder, t0_ns: int) -> Iterator[Cell]:
 def add_to_locust(stats: LocustStats, cell: Cell, t0_ns: int) -> None:
     """Add to Locust's statistics: type is the Region, name the kind. A failed condition is an answer, not a failure."""
     failures = cell.fail + cell.unknown - cell.errors.get(CONDITION_FAILED, 0)
-    to_epoch_ns = time.time_ns() - time.monotonic_ns()
+    to_epoch_ns = time.time_ns() - monotonic_ns()
     at_s = (t0_ns + to_epoch_ns + cell.second * SECOND_NS + SECOND_NS // 2) // SECOND_NS
     rounded, which = np.unique(rounded_ms()[cell.buckets], return_inverse=True)
     times = list(zip(rounded.tolist(), np.bincount(which, cell.counts).astype(int).tolist(), strict=True))

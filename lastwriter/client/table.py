@@ -8,7 +8,6 @@ says what it replaced.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -17,6 +16,7 @@ from typing import Any, Final
 from gevent import GreenletExit
 
 from lastwriter.client.answer import Answer, observed
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.keys import Key
 from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import Recorder
@@ -48,8 +48,6 @@ _OWN_BYTES: Final = 80
 _RECORDED_CALLS: Final = {
     "GetItem": Kind.READ, "PutItem": Kind.WRITE, "UpdateItem": Kind.WRITE, "DeleteItem": Kind.DELETE,
 }  # fmt: skip
-
-monotonic_ns = time.monotonic_ns
 
 
 class KeyCodes:

@@ -21,6 +21,8 @@ from typing import Any, Final
 import gevent
 import orjson
 
+from lastwriter.client.clock import monotonic_ns
+
 PROBE_S: Final = 0.01
 SECOND_NS: Final = 1_000_000_000
 
@@ -43,9 +45,9 @@ class Truth:
     def probe(self) -> None:
         """Measure for ever; a greenlet of its own."""
         while True:
-            asked_ns = time.monotonic_ns()
+            asked_ns = monotonic_ns()
             gevent.sleep(PROBE_S)
-            now_ns = time.monotonic_ns()
+            now_ns = monotonic_ns()
             self._lag_ns.append(now_ns - asked_ns - int(PROBE_S * SECOND_NS))
             if (now_ns - self._t0_ns) // SECOND_NS != self._second:
                 self._turn(now_ns)
@@ -63,7 +65,7 @@ class Truth:
     def close(self) -> None:
         """The last, partial second too."""
         if self._lag_ns:
-            self._turn(time.monotonic_ns())
+            self._turn(monotonic_ns())
         self.write()
 
     def _turn(self, now_ns: int) -> None:

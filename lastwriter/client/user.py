@@ -32,6 +32,7 @@ from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImm
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, DefaultTaskSet
 
 from lastwriter.client import locust_run, worker
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.patterns import Counter, counter_of
 from lastwriter.client.plan import Load, Pattern
@@ -48,7 +49,6 @@ _MOST_UNPAUSED: Final = 8
 a sleep of no length is a sixth of what an intent costs us."""
 
 logger = logging.getLogger(__name__)
-monotonic_ns = worker.monotonic_ns
 
 
 class GlobalTableUser(User):

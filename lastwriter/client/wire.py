@@ -26,7 +26,6 @@ import os
 import select
 import socket
 import ssl
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -39,6 +38,7 @@ from gevent.hub import get_hub
 from gevent.monkey import get_original
 from greenlet import getcurrent
 
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable
 from lastwriter.client.endpoint import host_header, parse_endpoint, proxy_for
 from lastwriter.client.http_reply import HttpReply, MalformedReply
@@ -62,7 +62,6 @@ _WRITE: Final = 2
 _RECEIVE_BYTES: Final = 65536
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
-monotonic_ns = time.monotonic_ns
 _poll = get_original("select", "poll")  # gevent's own would let other greenlets run
 
 

@@ -16,6 +16,7 @@ from locust.user.task import LOCUST_STATE_STOPPING
 
 from lastwriter.client import credentials
 from lastwriter.client.clients import make_client
+from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.keys import Key, load_keys
 from lastwriter.client.plan import Load, LoadPlan
 from lastwriter.client.protocol import DynamoClient
@@ -32,8 +33,6 @@ LATE_NS: Final = 10_000_000
 
 LAST_WORD_S: Final = 0.5
 """How long users may take, beyond the deadline of an attempt, to end in order."""
-
-monotonic_ns = time.monotonic_ns
 
 SECOND_NS: Final = 1_000_000_000
 
