@@ -166,6 +166,7 @@ def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, w
         "scheduled_ns": start - 1000,
         "start_ns": start,
         "end_ns": end,
+        "elements": pa.nulls(operations, COLUMNS.field("elements").type),
     }
     table = pa.table({name: pa.array(column) if isinstance(column, np.ndarray) else column
                       for name, column in columns.items()}).cast(COLUMNS)  # fmt: skip

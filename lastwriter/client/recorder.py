@@ -126,6 +126,7 @@ class Recorder:
         self._next_op = self._flushed_op = op_id(worker, 0)
         self._limit = self._next_op - 1
         self._reserve = FEWEST_RESERVED
+        self._lists: dict[int, list[int]] = {}
         self._pending = b""
         self._sink = _Sink()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
@@ -180,8 +181,9 @@ class Recorder:
         start_ns: int,
         end_ns: int,
         units: float = _NO_UNITS,
+        elements: list[int] | None = None,
     ) -> None:
-        """One attempt. Texts as codes of this recorder; NULL, NO_CODE and NaN stand for null."""
+        """One attempt, or one item of one. Texts as codes of this recorder; NULL, NO_CODE and NaN stand for null."""
         offset = self._offset
         if offset == self._end:
             self.flush()
@@ -193,6 +195,8 @@ class Recorder:
             key, logical_key, value, expect, result, saw, prev, outcome, error, units, scheduled_ns, start_ns, end_ns,
         )  # fmt: skip
         self._offset = offset + _ROW.size
+        if elements is not None:
+            self._lists[offset // _ROW.size] = elements
 
     def flush(self, *, announce: bool = False) -> None:
         """Write the rows of the buffer as one batch; nothing if there are none, unless ids are to be announced."""
@@ -207,6 +211,7 @@ class Recorder:
         rows = np.frombuffer(self._buffer, ROW_DTYPE, count)
         self._write(rows, {META_OP_LIMIT: limit, META_SINCE: self._since_ns()})
         self._offset = 0
+        self._lists.clear()
         if self.failure is None:
             self._limit = limit
         if count:
@@ -260,6 +265,10 @@ class Recorder:
         for name, is_text, nullable, kind in _COLUMN_PLAN:
             if name == "worker":
                 columns.append(pa.array(np.full(count, self.worker, np.int16)))
+                continue
+            if name == "elements":
+                lists = map(self._lists.get, range(count))
+                columns.append(pa.array(lists, kind, count) if self._lists and count else pa.nulls(count, kind))
                 continue
             numbers = rows[name].astype(np.int32) if is_text else np.ascontiguousarray(rows[name])
             missing = _missing(numbers, is_text) if nullable else None

@@ -61,6 +61,7 @@ class Op:
     workload: str = "test"
     key_class: str | None = None
     scheduled: int | None = None
+    elements: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Item:
     p: int | None = None
     start: int = 0
     end: int = 0
+    elements: tuple[int, ...] | None = None
 
 
 def write(start: int, end: int, **more: Any) -> Op:
@@ -99,8 +101,8 @@ def numbered(ops: Iterable[Op]) -> list[Op]:
     taken = set()
     for count, op in enumerate(ops, 1):
         number = count if op.op is None else op.op
-        assert number not in taken, f"operation id {number} twice"
-        taken.add(number)
+        assert (number, op.key) not in taken, f"operation id {number} twice"
+        taken.add((number, op.key))
         update = not op.kind.startswith("read")
         saw = number if update and op.outcome == "ok" and op.saw is None else op.saw
         process = count if op.process is None else op.process
@@ -283,4 +285,8 @@ def _json(key: str, item: Item) -> str:
     for name, value in (("v", item.value), ("_w", item.w), ("_p", item.p)):
         if value is not None:
             attributes[name] = {"N": str(value)}
+    if item.elements:
+        return orjson.dumps(
+            {**attributes, "e": {"NS": list(map(str, item.elements))}}, option=orjson.OPT_SORT_KEYS
+        ).decode()
     return orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS).decode()

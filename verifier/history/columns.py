@@ -34,6 +34,31 @@ def order_by_code(codes: Int32) -> Int64:
 
 
 @dataclass(frozen=True, slots=True)
+class Lists:
+    """A column of lists: those of row ``i`` are ``values[offsets[i]:offsets[i + 1]]``. Rows are chosen as in numpy."""
+
+    offsets: Int64
+    """n + 1 places, from 0."""
+    values: Int64
+    given: Bool
+    """Rows that have a list, be it empty (n)."""
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def __getitem__(self, rows: Int64 | Bool | slice) -> Lists:
+        lengths, given = np.diff(self.offsets)[rows], self.given[rows]
+        offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
+        begins = self.offsets[:-1][rows]
+        places = np.arange(int(offsets[-1])) + np.repeat(begins - offsets[:-1], lengths)
+        return Lists(offsets, self.values[places], given)
+
+    def rows(self) -> Int64:
+        """Row of each of the values."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+
+@dataclass(frozen=True, slots=True)
 class LostRange:
     """Operation ids that a worker may have used without leaving a row: unknown updates of any key."""
 
@@ -94,6 +119,8 @@ class History:
     lost: tuple[LostRange, ...] = ()
     incomplete: tuple[str, ...] = field(default=())
     """Why the record is not whole: one sentence a worker without end mark."""
+    elements: Lists | None = None
+    """Sets that came back, by row; None: the run has none."""
     memo: dict[str, Bool] = field(init=False, default_factory=dict, compare=False, repr=False)
     """Masks of rows that many checks need and that the columns alone decide; a copy with other columns starts anew."""
 

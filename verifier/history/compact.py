@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verifier.errors import RecordError
-from verifier.history.schema import COLUMNS, META_END, META_OP_LIMIT, META_SINCE
-from verifier.history.stream import WorkerStream
+from verifier.history.schema import COLUMNS, META_END, META_LISTS_CRC, META_OP_LIMIT, META_SINCE
+from verifier.history.stream import ListsCrc, WorkerStream
 from verifier.rundir import RunDirectory
 
 ROWS_A_GROUP: Final = 1 << 18
@@ -66,8 +66,10 @@ def _write(source: Path, target: Path) -> None:
         with pq.ParquetWriter(file, COLUMNS, **write_options()) as writer:
             waiting: list[pa.RecordBatch] = []
             rows = 0
+            lists = ListsCrc()
             for batch in stream:
                 waiting.append(batch)
+                lists.add(batch.column("elements"))
                 rows += batch.num_rows
                 if rows >= ROWS_A_GROUP:
                     writer.write_table(_table(waiting), ROWS_A_GROUP)
@@ -81,6 +83,8 @@ def _write(source: Path, target: Path) -> None:
                 marks[META_SINCE] = str(stream.since_ns)
             if stream.ended:
                 marks[META_END] = str(stream.rows)
+            if lists.crc is not None:
+                marks[META_LISTS_CRC] = str(lists.crc)
             writer.add_key_value_metadata(marks)
         file.flush()
         os.fsync(file.fileno())

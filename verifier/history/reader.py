@@ -17,12 +17,14 @@ import pyarrow.parquet as pq
 
 from verifier.checks.types import Replica
 from verifier.errors import RecordError
-from verifier.history.columns import NO_CODE, NULL, History, Int64, LostRange, order_by_code
+from verifier.history.columns import NO_CODE, NULL, History, Int64, Lists, LostRange, order_by_code
 from verifier.history.schema import (
     COLUMNS,
     META_END,
+    META_LISTS_CRC,
     META_OP_LIMIT,
     META_SINCE,
+    OPTIONAL,
     REPLICA_COLUMNS,
     SCHEMA_VERSION,
     WORKER_SHIFT,
@@ -30,7 +32,7 @@ from verifier.history.schema import (
     Outcome,
     op_id,
 )
-from verifier.history.stream import EARLIEST_NS, WorkerStream, check_schema, lost_ranges, worker_number
+from verifier.history.stream import EARLIEST_NS, ListsCrc, WorkerStream, check_schema, lost_ranges, worker_number
 from verifier.rundir import RunDirectory
 
 _PLURAL: Final = {"key_class": "key_classes"}
@@ -96,16 +98,27 @@ def read_worker(path: Path) -> WorkerRecord:
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         check_schema(path, file.schema_arrow)
         rows = file.metadata.num_rows
+        lacks = OPTIONAL - set(file.schema_arrow.names)
         metadata = file.metadata.metadata or {}
         end, limit, since = (
             int(metadata[name]) if name in metadata else None for name in (META_END, META_OP_LIMIT, META_SINCE)
         )
+    if lacks and META_LISTS_CRC in metadata:
+        raise RecordError(f"{path}: damaged: column {min(lacks)!r} is missing though it has a checksum")
     if end is not None and end != rows:
         raise RecordError(f"{path}: the end mark counts {end:,} rows, {rows:,} are there")
 
     def column(name: str) -> pa.ChunkedArray:
+        if name in lacks:
+            return pa.chunked_array([pa.nulls(rows, COLUMNS.field(name).type)])
         with _reading(path):
             values = file.read([name]).column(0)
+            if pa.types.is_list(values.type):
+                crc = ListsCrc()
+                for chunk in values.chunks:
+                    crc.add(chunk)
+                if str(crc.crc or "") != metadata.get(META_LISTS_CRC, b"").decode():
+                    raise RecordError(f"{path}: damaged: the lists do not match their checksum")
         if len(values) != rows:
             raise RecordError(f"{path}: damaged: column {name!r} has {len(values):,} rows of {rows:,}")
         return values
@@ -202,6 +215,9 @@ def _history(
                 order = order_by_code(codes)
             columns[field.name] = _ordered(codes, order)
             columns[_PLURAL.get(field.name, field.name + "s")] = names
+        elif pa.types.is_list(field.type):
+            lists = _lists(whole)
+            columns[field.name] = lists if lists is None or order is None else lists[order]
         else:
             fill = np.nan if pa.types.is_floating(field.type) else NULL
             columns[field.name] = _ordered(_numbers(whole, field.type.to_pandas_dtype(), fill), order)
@@ -231,6 +247,16 @@ def _numbers(column: pa.ChunkedArray, dtype: npt.DTypeLike, fill: float) -> npt.
                 here[chunk.is_null().to_numpy(zero_copy_only=False)] = fill
         at += len(chunk)
     return values
+
+
+def _lists(column: pa.ChunkedArray) -> Lists | None:
+    """A column of lists of numbers; None if no row has one."""
+    if column.null_count == len(column):
+        return None
+    lengths = _numbers(pc.fill_null(pc.list_value_length(column), 0), np.int32, 0)
+    given = np.concatenate([chunk.is_valid().to_numpy(zero_copy_only=False) for chunk in column.chunks])
+    values = _numbers(pc.list_flatten(column), np.int64, NULL)
+    return Lists(np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), values, given)
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
@@ -286,15 +312,15 @@ def _place(directory: RunDirectory, history: History, row: int) -> str:
 
 
 def _repeated(history: History) -> int | None:
-    """A row whose operation id another row has too, though it is not one of several items of a transaction."""
+    """A row whose operation id another row has too, though it is not another item of the same request."""
     op = history.op
     if not len(op) or _all_different(op):
         return None
     order = np.lexsort((history.key, op))
     same = np.flatnonzero(op[order][1:] == op[order][:-1])
-    several = np.array([*(kind in (Kind.TXN_READ, Kind.TXN_WRITE) for kind in history.kinds), False])
     first, second = order[same], order[same + 1]
-    wrong = (history.key[first] == history.key[second]) | ~several[history.kind[first]] | ~several[history.kind[second]]
+    wrong = (history.key[first] == history.key[second]) | (history.process[first] != history.process[second])
+    wrong |= history.start_ns[first] != history.start_ns[second]
     return int(second[wrong][0]) if wrong.any() else None
 
 

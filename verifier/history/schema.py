@@ -34,6 +34,15 @@ KEY_ATTRIBUTE: Final = "pk"
 VALUE_ATTRIBUTE: Final = "v"
 """Item attribute with the domain value (a number) in our own workloads."""
 
+ELEMENTS_ATTRIBUTE: Final = "e"
+"""Item attribute with a set (of numbers, or of texts that are numbers) in our own workloads."""
+
+GROUP_ATTRIBUTE: Final = "g"
+"""Item attribute by which the index of our own tables is partitioned (a string), sorted by :data:`VALUE_ATTRIBUTE`."""
+
+INDEX_NAME: Final = "by-value"
+"""The index of tables whose workloads ask for one: items that have a group, by value."""
+
 
 class Outcome(IntEnum):
     """What is known of an attempt's effect."""
@@ -58,9 +67,14 @@ class Kind(StrEnum):
     DELETE = "delete"
     TXN_WRITE = "txn_write"
     TXN_READ = "txn_read"
+    SET_ADD = "set_add"
+    SET_REMOVE = "set_remove"
+    APPEND = "append"
+    TAKE = "take"
+    READ_INDEX = "read_index"
 
 
-READS: Final = frozenset({Kind.READ, Kind.READ_EVENTUAL, Kind.TXN_READ})
+READS: Final = frozenset({Kind.READ, Kind.READ_EVENTUAL, Kind.TXN_READ, Kind.READ_INDEX})
 UPDATES: Final = frozenset(Kind) - READS
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
@@ -95,10 +109,12 @@ COLUMNS: Final = pa.schema(
         pa.field("scheduled_ns", pa.int64(), nullable=False),
         pa.field("start_ns", pa.int64(), nullable=False),
         pa.field("end_ns", pa.int64(), nullable=False),
+        # sets and lists
+        pa.field("elements", pa.list_(pa.int64())),
     ],
     metadata={b"lastwriter.schema": str(SCHEMA_VERSION).encode()},
 )
-"""Columns of the history, in order.
+"""Columns of the history, in order. A request on several items is several rows with one ``op``, of different keys.
 
 ==============  ======================================================================================
 op              unique in the run; also the mark ``_w`` that a write leaves in its item
@@ -115,7 +131,9 @@ kind            one of :class:`Kind`
 key_class       ``hot``, ``normal`` or null
 key             the item's key
 logical_key     what the user counts, where a pattern spreads one counter over several items; null: the same as ``key``
-value           domain value written (write, cas, create) or delta (add)
+value           domain value written (write, cas, create), delta (add), element (set_add, set_remove), number of the
+                entry (append), how many (take); txn_write: the delta where it adds, else the value, and then
+                ``result`` has it too
 expect          the writer (``_w``) that a condition asked for; :data:`ABSENT` = "only if there is no item"
 result          domain value that came back (add: the new value; read: the value read; null if absent or not returned)
 saw             writer of the state observed: ``_w`` read, or handed back by a failed condition; :data:`ABSENT` =
@@ -129,8 +147,12 @@ units           consumed capacity units, where returned
 scheduled_ns    when it should have been sent
 start_ns        stamped before the first byte is queued
 end_ns          stamped after the last byte is read; for ``unknown``: when the worker gave up (bounds nothing)
+elements        all elements of the set that came back, in any order; files of before it existed have no such column
 ==============  ======================================================================================
 """
+
+OPTIONAL: Final = frozenset({"elements"})
+"""Columns that files of this schema version may lack: they came later, and where they are missing they are null."""
 
 # Custom metadata of the record batches of a worker's stream (history/*.arrow), and of the schema of a compacted file.
 META_OP_LIMIT: Final = b"lastwriter.op_limit"
@@ -140,6 +162,9 @@ META_SINCE: Final = b"lastwriter.since_ns"
 flight when the batch was written, or the time of writing. After a crash the lost attempts began after the last one."""
 META_CRC: Final = b"lastwriter.crc"
 """CRC-32 over the rows of a batch (see :func:`verifier.history.stream.batch_crc`)."""
+META_LISTS_CRC: Final = b"lastwriter.lists_crc"
+"""Of a compacted file that has lists: CRC-32 of them (see :class:`verifier.history.stream.ListsCrc`). A page's checksum
+does not cover the page's header, from which a list's length follows."""
 META_END: Final = b"lastwriter.end"
 """End mark: the worker ended in order and every id it used has its row. The value is the number of rows written."""
 

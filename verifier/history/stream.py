@@ -26,6 +26,7 @@ from verifier.history.schema import (
     META_END,
     META_OP_LIMIT,
     META_SINCE,
+    OPTIONAL,
     SCHEMA_VERSION,
     op_id,
     worker_of,
@@ -51,7 +52,10 @@ def batch_crc(batch: pa.RecordBatch) -> int:
         if pa.types.is_dictionary(column.type):
             crc = _strings_crc(column.dictionary, crc)
             column = column.indices
-        crc = _numbers_crc(column, crc)
+        if pa.types.is_list(column.type):
+            crc = zlib.crc32(str(ListsCrc().add(column).crc).encode(), crc)
+        else:
+            crc = _numbers_crc(column, crc)
     return crc
 
 
@@ -71,6 +75,8 @@ def check_schema(path: Path, schema: pa.Schema) -> None:
         raise RecordError(f"{path}: {said}; this verifier reads version {SCHEMA_VERSION}")
     for field in COLUMNS:
         at = schema.get_field_index(field.name)
+        if at < 0 and field.name in OPTIONAL:
+            continue
         if at < 0:
             raise RecordError(f"{path}: column {field.name!r} is missing; the file is not a history of this version")
         if schema.field(at).type != field.type:
@@ -133,7 +139,7 @@ class WorkerStream:
                 raise self._damage(position, "rows follow the end mark")
             self._take(batch, metadata or {}, position)
             if batch.num_rows:
-                yield batch.select(COLUMNS.names)
+                yield _whole(batch)
 
     def _take(self, batch: pa.RecordBatch, metadata: pa.KeyValueMetadata, position: int) -> None:
         self.rows += batch.num_rows
@@ -189,6 +195,15 @@ class WorkerStream:
             raise self._damage(position + at, "no batch begins here although whole ones follow")
 
 
+def _whole(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the columns of :data:`COLUMNS`, those that it may lack as null."""
+    there = set(batch.schema.names)
+    columns = [
+        batch.column(field.name) if field.name in there else pa.nulls(batch.num_rows, field.type) for field in COLUMNS
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=COLUMNS)
+
+
 def lost_ranges(worker: int, op: Int64, op_limit: int | None, since_ns: int | None) -> tuple[LostRange, ...]:
     """Operation ids up to the limit that have no row, of a worker whose stream has no end mark.
 
@@ -211,6 +226,34 @@ def _numbers_crc(column: pa.Array, crc: int) -> int:
         column = pc.fill_null(column, 0)
     values = np.frombuffer(column.buffers()[1] or b"", column.type.to_pandas_dtype())
     return zlib.crc32(values[column.offset : column.offset + len(column)].data, crc)
+
+
+class ListsCrc:
+    """CRC-32 of a column of lists, however it is cut into chunks."""
+
+    def __init__(self) -> None:
+        self._nulls = self._lengths = self._values = 0
+        self._any = False
+
+    def add(self, lists: pa.ListArray) -> ListsCrc:
+        """The next chunk. Raises an ArrowException for one that is damaged."""
+        if lists.null_count == len(lists):
+            self._nulls += len(lists)
+            return self
+        self._any = True
+        lists.validate(full=True)  # of damaged offsets Arrow makes no error but an end of the process
+        self._lengths = zlib.crc32(np.full(self._nulls, -1, np.int32).data, self._lengths)
+        self._nulls = 0
+        self._lengths = _numbers_crc(pc.fill_null(pc.list_value_length(lists), -1), self._lengths)
+        self._values = _numbers_crc(pc.list_flatten(lists), self._values)
+        return self
+
+    @property
+    def crc(self) -> int | None:
+        """None: no row has a list."""
+        if not self._any:
+            return None
+        return zlib.crc32(np.full(self._nulls, -1, np.int32).data, self._lengths) << 32 | self._values
 
 
 def _strings_crc(strings: pa.StringArray, crc: int) -> int:

@@ -34,6 +34,7 @@ def some_ops(count: int, worker: int = 0) -> list[Op]:
             value=rng.choice([None, i]),
             saw=rng.choice([None, ABSENT, 0, i]),
             prev=rng.choice([None, ABSENT]),
+            elements=rng.choice([None, None, [], [i, i + 1], [7]]),
             outcome=rng.choice(["ok", "ok", "fail", "unknown"]),
             error=rng.choice([None, "Timeout"]),
         )
@@ -52,6 +53,10 @@ def rows_of(history: History) -> list[dict[str, object]]:
     for row in np.argsort(history.op):
         cells: dict[str, object] = {}
         for field in COLUMNS:
+            if field.name == "elements":
+                lists = history.elements[row : row + 1] if history.elements is not None else None
+                cells["elements"] = lists.values.tolist() if lists is not None and lists.given[0] else None
+                continue
             value = getattr(history, field.name)[row]
             if field.name in names:
                 cells[field.name] = None if value == NO_CODE else names[field.name][value]
