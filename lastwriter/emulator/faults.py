@@ -153,4 +153,7 @@ class EmulatorState(BaseModel):
     faults: list[FaultState] = Field(description="in effect, then the last thousand healed")
     pairs: list[PairState]
     quiet: bool = Field(description="nothing is waiting to be replicated or committed anywhere")
+    throttled: dict[str, dict[str, int]] = Field(
+        {}, description="Region → reason → requests throttled, where the setting `throttling` is on"
+    )
     caught_up: dict[str, bool] = Field(description="Region → serves strong reads (MRSC: caught up)")

@@ -39,6 +39,25 @@ class Settings(BaseModel):
     stream_records: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
         100_000, description="records that a stream keeps, for a table and Region; older ones are trimmed"
     )
+    throttling: Literal["off", "on"] = Field(
+        "off",
+        description="whether requests and replicated writes spend units, and are throttled where none are left",
+    )
+    partitions: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10_000)] = Field(
+        4, description="throttling: partitions of a table and of each global index (AWS: 4 in a new table on demand)"
+    )
+    partition_writes: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
+        1000, description="throttling: write units a second that a partition gives"
+    )
+    partition_reads: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
+        3000, description="throttling: read units a second that a partition gives"
+    )
+    partition_burst: Duration = Field(
+        1.0, description="throttling: how long a partition keeps units that it did not spend (at least a second)"
+    )
+    table_burst: Duration = Field(
+        300.0, description="throttling: how long a provisioned table or index keeps units that it did not spend"
+    )
     mrsc_timeout: Duration = Field(
         2.0, description="MRSC: a write or strong read that cannot commit by then is answered with 500"
     )

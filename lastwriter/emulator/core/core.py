@@ -29,6 +29,7 @@ from lastwriter.emulator.core.bugs import engines
 from lastwriter.emulator.core.environment import Environment, Handle, Reply
 from lastwriter.emulator.core.gathering import Gathering
 from lastwriter.emulator.core.members import Serving
+from lastwriter.emulator.core.metered import meter_batch, meter_pages, metered_get, metered_write
 from lastwriter.emulator.core.network import Network, RoundTrip
 from lastwriter.emulator.core.roundtrips import round_trip_ns
 from lastwriter.emulator.core.scheduler import Scheduler
@@ -37,8 +38,9 @@ from lastwriter.emulator.core.transacting import Transactions
 from lastwriter.emulator.requests.batches import BatchGet, BatchWrite
 from lastwriter.emulator.requests.errors import ApiError, table_not_found
 from lastwriter.emulator.requests.operations import (
-    Read,
+    Get,
     TableSchema,
+    Write,
     check_request,
     compile_get,
     compile_query,
@@ -46,6 +48,7 @@ from lastwriter.emulator.requests.operations import (
     compile_write,
     table_name,
 )
+from lastwriter.emulator.requests.reads import CompiledQuery, CompiledScan
 from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.shell.ailments import Ailments
 
@@ -139,7 +142,10 @@ class Core:
             table = serving[region].get(name) if type(name) is str else None
             if table is None:
                 table = self._find(region, operation, request)
-            table.engine.write(table.store, compile_write(operation, request, table.schema), handle)
+            write: Write = compile_write(operation, request, table.schema)
+            if table.store.meter is not None:
+                write = metered_write(table, write)
+            table.engine.write(table.store, write, handle)
 
         return run
 
@@ -148,12 +154,19 @@ class Core:
         table = self._serving[region].get(name) if type(name) is str else None
         if table is None:
             table = self._find(region, "GetItem", request)
-        table.engine.get(table.store, compile_get(request, table.schema), handle)
+        get: Get = compile_get(request, table.schema)
+        if table.store.meter is not None:
+            get = metered_get(table, get)
+        table.engine.get(table.store, get, handle)
 
-    def _on_read(self, operation: str, compile_read: Callable[[dict[str, Any], TableSchema], Read]) -> Run:
+    def _on_read(
+        self, operation: str, compile_read: Callable[[dict[str, Any], TableSchema], CompiledScan | CompiledQuery]
+    ) -> Run:
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
             table = self._find(region, operation, request)
             read = compile_read(request, table.schema)
+            if table.store.meter is not None:
+                meter_pages(table, read)
             table.engine.read(table.store, partial(read.reply, table.arranged), read.consistent, handle)
 
         return run
@@ -163,6 +176,8 @@ class Core:
         gathering = Gathering(self.environment, handle, len(batch.tables), batch.finish)
         for part, gets in zip(gathering.parts, batch.tables, strict=True):
             table = self._serving[region][gets.table]
+            if table.store.meter is not None:
+                meter_batch(table, gets)
             table.engine.read(table.store, partial(gets.look, table.store), gets.consistent, part)
 
     def _batch_write(self, region: str, request: dict[str, Any], handle: Handle) -> None:
@@ -171,7 +186,8 @@ class Core:
         for part, one in zip(gathering.parts, batch.writes, strict=True):
             table = self._serving[region][one.table]
             try:
-                table.engine.write(table.store, one.write, part)
+                write = one.write if table.store.meter is None else metered_write(table, one.write)
+                table.engine.write(table.store, write, part)
             except ApiError as error:
                 self.environment.refuse(part, error)
 

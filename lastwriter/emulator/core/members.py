@@ -43,6 +43,7 @@ class Member:
 
     def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:
         """The table's data is in ``store`` from now on."""
+        store.meter = self.store.meter if hasattr(self, "store") else None
         self.store = store
         self.arranged = Arranged(self.table.schema, store, later)
         if self.stream is not None:
@@ -56,16 +57,38 @@ class IndexState:
     schema: IndexSchema
     read_units: int = 0
     write_units: int = 0
+    most_read_units: int | None = None
+    most_write_units: int | None = None
     status: str = "ACTIVE"
     backfilling: bool = False
+
+
+def index_state(schema: IndexSchema, given: dict[str, Any], status: str = "ACTIVE") -> IndexState:
+    """As the request that makes the index says."""
+    units = given.get("ProvisionedThroughput") or {}
+    return IndexState(
+        schema,
+        units.get("ReadCapacityUnits", 0),
+        units.get("WriteCapacityUnits", 0),
+        *maximum(given),
+        status=status,
+    )
+
+
+def maximum(given: dict[str, Any]) -> tuple[int | None, int | None]:
+    """OnDemandThroughput: read and write units a second; None: AWS's quota for a table."""
+    most = given.get("OnDemandThroughput") or {}
+    reads, writes = most.get("MaxReadRequestUnits", -1), most.get("MaxWriteRequestUnits", -1)
+    return (reads if reads > 0 else None), (writes if writes > 0 else None)
 
 
 class Table:
     """One-Region or global: the members with their engine, and what they have in common."""
 
     __slots__ = (
-        "billing_mode", "definitions", "engine", "indexes", "members", "on_demand_since", "read_units", "schema",
-        "settings", "sources", "stream_view_type", "ttl", "witness", "witness_status", "write_units",
+        "billing_mode", "definitions", "engine", "indexes", "members", "most_read_units", "most_write_units",
+        "on_demand_since", "read_units", "schema", "settings", "sources", "stream_view_type", "ttl", "witness",
+        "witness_status", "write_units",
     )  # fmt: skip
 
     def __init__(self, schema: TableSchema, settings: TableSettings, engine: MrecTable | MrscTable) -> None:
@@ -80,23 +103,14 @@ class Table:
         self.billing_mode = settings.billing_mode
         self.read_units, self.write_units = settings.read_units, settings.write_units
         self.on_demand_since: float | None = None
+        self.most_read_units, self.most_write_units = maximum(settings.request)
         self.ttl: str | None = None  # attribute with the time of expiry
         request = settings.request
         self.definitions: dict[str, str] = {
             one["AttributeName"]: one["AttributeType"] for one in request.get("AttributeDefinitions", ())
         }
-        units = {
-            one["IndexName"]: one.get("ProvisionedThroughput") or {}
-            for one in request.get("GlobalSecondaryIndexes") or ()
-        }
-        self.indexes = {
-            index.name: IndexState(
-                index,
-                units.get(index.name, {}).get("ReadCapacityUnits", 0),
-                units.get(index.name, {}).get("WriteCapacityUnits", 0),
-            )
-            for index in schema.indexes
-        }
+        given = {one["IndexName"]: one for one in request.get("GlobalSecondaryIndexes") or ()}
+        self.indexes = {index.name: index_state(index, given.get(index.name, {})) for index in schema.indexes}
 
     @property
     def mode(self) -> str:

@@ -25,13 +25,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from math import log, log1p
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lastwriter.emulator.core.arranged import Observer
 from lastwriter.emulator.core.environment import Clock, Environment, Handle
 from lastwriter.emulator.core.network import Link
 from lastwriter.emulator.requests.operations import Get, Item, Key, Write
 from lastwriter.emulator.requests.transactions import conflict
+
+if TYPE_CHECKING:
+    from lastwriter.emulator.core.throughput import Meter
 
 Version = tuple[int, str, Item | None]
 """Timestamp, Region of origin, item (None: tombstone)."""
@@ -63,7 +66,7 @@ class ReplicatorDelay:
 class MrecReplica:
     """One Region's copy."""
 
-    __slots__ = ("clock", "items", "locked", "outgoing", "region", "watcher")
+    __slots__ = ("clock", "items", "locked", "meter", "outgoing", "region", "watcher")
 
     def __init__(self, region: str, clock: Clock) -> None:
         self.region = region
@@ -72,6 +75,7 @@ class MrecReplica:
         self.outgoing: list[Replicator] = []
         self.watcher: Observer | None = None
         self.locked: set[Key] = set()  # held by transactions
+        self.meter: Meter | None = None  # where throttling is on
 
     def visible(self) -> Iterator[tuple[Key, Item]]:
         """Keys and items as a read sees them."""
@@ -109,7 +113,7 @@ class Replicator:
             due_ns += self._environment.jitter_ns(link)
         pending = self._pending.get(key)
         if pending is None:
-            if due_ns <= scheduler.now_ns and not link.breaks:
+            if due_ns <= scheduler.now_ns and not link.breaks and self.target.meter is None:
                 self.target.merge(key, version)
                 return
             self._pending[key] = [due_ns, version]
@@ -140,6 +144,13 @@ class Replicator:
         if self.link.breaks:
             self._held.append(key)
             return
+        meter = self.target.meter
+        if meter is None:
+            self._merge(key)
+        else:
+            meter.arrive(key, self._pending[key][1][2], self._merge)  # type: ignore[index]
+
+    def _merge(self, key: Key) -> None:
         pending = self._pending[key]
         version: Version = pending.pop(1)  # type: ignore[assignment]
         if len(pending) == 1:

@@ -19,12 +19,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lastwriter.emulator.core.environment import Environment, Handle
 from lastwriter.emulator.core.journal import ABSENT, Entry, Journal, Site
 from lastwriter.emulator.requests.errors import ApiError, internal_error
 from lastwriter.emulator.requests.operations import Get, Item, Key, Write
+
+if TYPE_CHECKING:
+    from lastwriter.emulator.core.throughput import Meter
 
 _CONFLICT_MESSAGE: Final = "One or more items in this request are being modified by a request in another Region."
 
@@ -48,13 +51,14 @@ class Operation:
 class MrscReplica(Site):
     """A Region with a copy, and the requests in progress there."""
 
-    __slots__ = ("busy", "running", "timer")
+    __slots__ = ("busy", "meter", "running", "timer")
 
     def __init__(self, region: str, bit: int) -> None:
         super().__init__(region, bit, witness=False)
         self.busy: dict[Key, deque[Operation] | None] = {}  # items being written here → who waits for them
         self.running: deque[Operation] = deque()  # not answered at once, in order of their deadlines
         self.timer = False
+        self.meter: Meter | None = None  # where throttling is on
 
 
 class MrscTable:

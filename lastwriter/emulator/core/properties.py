@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from lastwriter.emulator.core.members import IndexState, Member, Table
+from lastwriter.emulator.core.members import IndexState, Member, Table, index_state
 from lastwriter.emulator.core.streams import Streams
 from lastwriter.emulator.requests.errors import ApiError, invalid_parameter, serialization, validation
 from lastwriter.emulator.requests.schema import MAX_GLOBAL_INDEXES, check_units, parse_global_index
@@ -168,10 +168,7 @@ class Properties:
                 "LimitExceededException",
                 f"GlobalSecondaryIndex count exceeds the per-table limit of {MAX_GLOBAL_INDEXES}",
             )
-        units = one.get("ProvisionedThroughput") or {}
-        index = IndexState(
-            schema, units.get("ReadCapacityUnits", 0), units.get("WriteCapacityUnits", 0), status="CREATING"
-        )
+        index = index_state(schema, one, "CREATING")
         types = {key.name: key.type for key in schema.keys}
         return lambda: self._begin_index(table, index, types)
 

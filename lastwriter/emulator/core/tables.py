@@ -22,6 +22,7 @@ DescribeTable (298).
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ from lastwriter.emulator.core.properties import Properties
 from lastwriter.emulator.core.refusals import check_deletable, in_use, not_part, refuse_in_strong
 from lastwriter.emulator.core.streams import Streams
 from lastwriter.emulator.core.tagging import Tags, merged
+from lastwriter.emulator.core.throughput import Throttling
 from lastwriter.emulator.requests.errors import ApiError, validation
 from lastwriter.emulator.requests.operations import table_name
 from lastwriter.emulator.requests.schema import parse_create_table
@@ -70,6 +72,7 @@ class ControlPlane:
         self._streams = Streams(environment, wall)
         self._properties = Properties(self._later, self._streams, wall)
         self._ttl = TimeToLive(environment, wall, self._member)
+        self.throttling = Throttling(environment)
         tags = Tags(lambda region, name: self.members[region].get(name))
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "CreateTable": self.create_table,
@@ -191,6 +194,7 @@ class ControlPlane:
     def use(self) -> None:
         """Settings have changed."""
         settings = self._environment.settings
+        self.throttling.use(self.tables)
         self._delay = ReplicatorDelay(
             settings.replicator_delay, settings.replicator_delay_spread, self._environment.rng
         )
@@ -199,6 +203,14 @@ class ControlPlane:
                 table.engine.set_delay(self._delay)
             else:
                 table.engine.journal.on_latency()
+
+    def throttled(self, region: str) -> dict[str, int]:
+        """Requests throttled for want of units, by reason."""
+        counts: Counter[str] = Counter()
+        for member in self.members.get(region, {}).values():
+            if member.store.meter is not None:
+                counts.update(member.store.meter.throttled)
+        return dict(sorted(counts.items()))
 
     # -- members
 
@@ -309,6 +321,7 @@ class ControlPlane:
         if table.stream_view_type:
             self._streams.start(member)
         table.members[region] = member
+        self.throttling.follow(member)
         self.members[region][table.schema.name] = member
         self._ttl.follow(member)
         return member

@@ -14,14 +14,17 @@ Rules
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any, Final
 
 from lastwriter.emulator.core.environment import Environment, Handle
 from lastwriter.emulator.core.members import Serving
+from lastwriter.emulator.core.metered import metered_get, metered_write
 from lastwriter.emulator.requests.errors import ApiError, table_not_found, validation
 from lastwriter.emulator.requests.keys import Key
+from lastwriter.emulator.requests.operations import Get
 from lastwriter.emulator.requests.schema import TableSchema
-from lastwriter.emulator.requests.transactions import TransactGet, TransactWrite, refuse_conflicts
+from lastwriter.emulator.requests.transactions import Action, TransactGet, TransactWrite, each, refuse_conflicts
 from lastwriter.emulator.requests.values import Item
 
 TOKEN_NS: Final = 600 * 10**9
@@ -49,6 +52,8 @@ class Transactions:
             environment.answer(handle, transaction.repeated(_look(places)))
             return
         refuse_conflicts(_locked(places))
+        if any(table.store.meter is not None for table, _ in places):
+            transaction.actions = each(self._let_in, transaction.actions)
         hold_ns = environment.transaction_ns
         if not hold_ns:
             environment.answer(handle, self._carry_out(transaction, places))
@@ -65,6 +70,8 @@ class Transactions:
         transaction = TransactGet(request, self._schema)
         places = [(self._serving[table], get.key) for table, get in transaction.gets]
         refuse_conflicts(_locked(places))
+        if any(table.store.meter is not None for table, _ in places):
+            transaction.gets = each(self._let_read, transaction.gets)
         self._environment.answer(handle, transaction.reply(_look(places)))
 
     def _finish(self, transaction: TransactWrite, places: list[Place], handle: Handle) -> None:
@@ -86,6 +93,15 @@ class Transactions:
             self._done[transaction.token] = transaction.digest
             self._expiring.append((self._environment.scheduler.now_ns + TOKEN_NS, transaction.token))
         return transaction.reply(changes)
+
+    def _let_in(self, action: Action) -> Action:
+        """A transaction costs twice as much as its actions."""
+        table = self._serving[action.table]
+        return replace(action, write=metered_write(table, action.write, 2)) if table.store.meter is not None else action
+
+    def _let_read(self, one: tuple[str, Get]) -> tuple[str, Get]:
+        table = self._serving[one[0]]
+        return (one[0], metered_get(table, one[1], 2)) if table.store.meter is not None else one
 
     def _repeats(self, transaction: TransactWrite) -> bool:
         now_ns = self._environment.scheduler.now_ns

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from lastwriter.emulator.core.arranged import Store
@@ -11,8 +11,9 @@ from lastwriter.emulator.core.gathering import Outcome
 from lastwriter.emulator.requests.capacity import added_up
 from lastwriter.emulator.requests.errors import ApiError, internal_error, serialization, validation
 from lastwriter.emulator.requests.keys import Key, no_match
+from lastwriter.emulator.requests.operations import Get, Write
 from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, detected, failed, table_name
-from lastwriter.emulator.requests.reads import CompiledGet, compile_get, judge_get
+from lastwriter.emulator.requests.reads import compile_get, judge_get
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes
 from lastwriter.emulator.requests.writes import CompiledWrite, compile_plain
@@ -35,10 +36,12 @@ class TableGets:
     """As in the request: the name or the ARN."""
     table: str
     consistent: bool
-    gets: list[CompiledGet]
+    gets: list[Get]
     keys: list[dict[str, Any]]
     """As in the request."""
     shared: dict[str, Any]
+    throttled: dict[int, ApiError] = field(default_factory=dict)
+    """Gets that are not let in, by place."""
 
     def look(self, store: Store) -> dict[str, Any]:
         """What the replica shows."""
@@ -83,7 +86,10 @@ class BatchGet:
                 unprocessed[name] = {"Keys": table.keys, **table.shared}
                 continue
             found = responses[name] = []
-            for get, key, item in zip(table.gets, table.keys, outcome["items"], strict=True):
+            for at, (get, key, item) in enumerate(zip(table.gets, table.keys, outcome["items"], strict=True)):
+                if at in table.throttled:
+                    unprocessed.setdefault(name, {"Keys": [], **table.shared})["Keys"].append(key)
+                    continue
                 if item is not None and left >= 0:
                     left -= item_bytes(item)
                 if left < 0:
@@ -96,6 +102,8 @@ class BatchGet:
                     consumed.append(reply["ConsumedCapacity"])
         if not responses:
             raise next(outcome for outcome in outcomes if isinstance(outcome, ApiError))
+        if all(len(table.throttled) == len(table.gets) for table in self.tables):
+            raise self.tables[0].throttled[0]
         body: dict[str, Any] = {"Responses": responses, "UnprocessedKeys": unprocessed}
         if self._capacity:
             body["ConsumedCapacity"] = added_up(consumed)
@@ -108,7 +116,7 @@ class BatchedWrite:
 
     given_name: str
     table: str
-    write: CompiledWrite
+    write: Write
     given: dict[str, Any]
     """As in the request."""
 

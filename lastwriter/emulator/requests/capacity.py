@@ -36,18 +36,20 @@ def consumed_by_write(schema: TableSchema, old: Item | None, new: Item | None, d
     body: dict[str, Any] = {"TableName": schema.name, "CapacityUnits": units}
     arms: dict[str, Any] = {}
     for index in schema.indexes:
-        index_units = _index_units(View(schema, index), old, new)
-        if index_units:
-            body["CapacityUnits"] += index_units
+        of_index = index_units(schema, index, old, new)
+        if of_index:
+            body["CapacityUnits"] += of_index
             kind = "GlobalSecondaryIndexes" if index.is_global else "LocalSecondaryIndexes"
-            arms.setdefault(kind, {})[index.name] = {"CapacityUnits": index_units}
+            arms.setdefault(kind, {})[index.name] = {"CapacityUnits": of_index}
     if detail == "INDEXES":
         body["Table"] = {"CapacityUnits": units}
         body.update(arms)
     return body
 
 
-def _index_units(view: View, old: Item | None, new: Item | None) -> float:
+def index_units(schema: TableSchema, index: IndexSchema, old: Item | None, new: Item | None) -> float:
+    """Write units of an index, of a write that turned ``old`` into ``new``."""
+    view = View(schema, index)
     before = view.entry(old) if old is not None and view.holds(old) else None
     after = view.entry(new) if new is not None and view.holds(new) else None
     if before == after:

@@ -38,6 +38,8 @@ class Paging:
     """The filter."""
     values: Values
     capacity: str | None
+    charge: Callable[[float], None] | None = None
+    """Told what a page costs, where throttling is on."""
 
     def page(self, items: Iterable[Item]) -> dict[str, Any]:
         """The page of ``items``, which begin after ExclusiveStartKey and come in order."""
@@ -61,6 +63,8 @@ class Paging:
             body["Items"] = found if self.select is None else [self.select(item) for item in found]
         if last is not None and (more or scanned == self.limit):
             body["LastEvaluatedKey"] = {name: last[name] for name in self.view.start_names}
+        if self.charge is not None:
+            self.charge(read_units(size, consistent=self.consistent))
         if self.capacity is not None:
             units = read_units(size, consistent=self.consistent)
             body["ConsumedCapacity"] = consumed(self.view.schema.name, units, self.capacity, self.view.index)

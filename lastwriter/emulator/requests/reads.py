@@ -31,7 +31,7 @@ from lastwriter.emulator.requests.parameters import (
     expression_names,
     expression_values,
 )
-from lastwriter.emulator.requests.schema import TableSchema
+from lastwriter.emulator.requests.schema import IndexSchema, TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
 from lastwriter.emulator.requests.values import Item, canonical_item, check_boolean, sortable
 from lastwriter.emulator.requests.views import Place, View, view_of
@@ -174,6 +174,15 @@ class CompiledScan:
         """One page."""
         return self._paging.page(arranged.rows(self._view.index).between(self._low, self._high))
 
+    @property
+    def lane(self) -> tuple[IndexSchema | None, int]:
+        """What it reads, and the hash that it begins at."""
+        return self._view.index, self._low[0]
+
+    def charge(self, charge: Callable[[float], None]) -> None:
+        """Tell what the page costs."""
+        self._paging.charge = charge
+
 
 def compile_scan(request: dict[str, Any], schema: TableSchema) -> CompiledScan:
     """Scan of the table; ApiError for what is wrong with the request."""
@@ -209,6 +218,15 @@ class CompiledQuery:
         """One page."""
         rows = arranged.rows(self._view.index)
         return self._paging.page(rows.between(self._low, self._high, forward=self._forward))
+
+    @property
+    def lane(self) -> tuple[IndexSchema | None, int]:
+        """What it reads, and the hash of the partition."""
+        return self._view.index, self._low[0]
+
+    def charge(self, charge: Callable[[float], None]) -> None:
+        """Tell what the page costs."""
+        self._paging.charge = charge
 
     def _begin_after(self, start: Item, condition: KeyCondition | None) -> None:
         view = self._view

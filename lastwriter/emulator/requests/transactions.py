@@ -11,12 +11,13 @@ from typing import Any, Final
 from lastwriter.emulator.requests.capacity import added_up, transactional
 from lastwriter.emulator.requests.errors import CONDITION_FAILED, ApiError, serialization, validation
 from lastwriter.emulator.requests.keys import Key
+from lastwriter.emulator.requests.operations import Get, Write
 from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, detected, failed, table_name
-from lastwriter.emulator.requests.reads import CompiledGet, compile_get, judge_get
+from lastwriter.emulator.requests.reads import compile_get, judge_get
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
 from lastwriter.emulator.requests.values import Item, check_string
-from lastwriter.emulator.requests.writes import CompiledWrite, compile_write, judge_write
+from lastwriter.emulator.requests.writes import compile_write, judge_write
 
 MAX_ACTIONS: Final = 100
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -37,6 +38,11 @@ _NOT_VALID: Final = "One or more parameter values are not valid."
 """Errors that begin so refuse the whole request; the others about keys and values are an action's."""
 _ONE_OF: Final = "TransactItems can only contain one of Check, Put, Update or Delete"
 _CONFLICT: Final = "Transaction is ongoing for the item"
+_THROTTLED: Final = {
+    "ProvisionedThroughputExceededException": "ProvisionedThroughputExceeded", "ThrottlingException": "ThrottlingError",
+    "RequestLimitExceeded": "ThrottlingError",
+}  # fmt: skip
+"""How a transaction's reasons name what a request of its own would be refused with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Action:
     """One of a transaction's writes or checks."""
 
     table: str
-    write: CompiledWrite
+    write: Write
     checks_only: bool
 
     def evaluate(self, current: Item | None) -> Item | None:
@@ -70,12 +76,12 @@ class TransactWrite:
         for kind, content in requests:
             judge_write(_OPERATIONS[kind], content)
         schemas = [schema_of(table_name(content)) for _, content in requests]
-        self.actions: list[Action] = _each(_compile, zip(requests, schemas, strict=True))
+        self.actions: list[Action] = each(_compile, zip(requests, schemas, strict=True))
         _refuse_duplicates((action.table, action.write.key) for action in self.actions)
 
     def evaluate(self, currents: list[Item | None]) -> list[Change]:
         """Items before and after; TransactionCanceledException with a reason for each action."""
-        changes = _each(lambda pair: (pair[1], pair[0].evaluate(pair[1])), zip(self.actions, currents, strict=True))
+        changes = each(lambda pair: (pair[1], pair[0].evaluate(pair[1])), zip(self.actions, currents, strict=True))
         _check_size(new if new is not None else old for old, new in changes)
         return changes
 
@@ -129,7 +135,7 @@ class TransactGet:
         for content in requests:
             judge_get(content)
         schemas = [schema_of(table_name(content)) for content in requests]
-        self.gets: list[tuple[str, CompiledGet]] = _each(
+        self.gets: list[tuple[str, Get]] = each(
             lambda pair: (pair[1].name, compile_get(*pair)), zip(requests, schemas, strict=True)
         )
         _refuse_duplicates((table, get.key) for table, get in self.gets)
@@ -170,7 +176,7 @@ def cancelled(reasons: list[dict[str, Any] | None]) -> ApiError:
     return ApiError("TransactionCanceledException", message, fields={"CancellationReasons": listed})
 
 
-def _each(work: Callable[[Any], Any], actions: Iterable[Any]) -> list[Any]:
+def each(work: Callable[[Any], Any], actions: Iterable[Any]) -> list[Any]:
     """``work`` of every action; if any refuse, TransactionCanceledException with the reasons of all."""
     results: list[Any] = []
     reasons: list[dict[str, Any] | None] = []
@@ -188,6 +194,8 @@ def _each(work: Callable[[Any], Any], actions: Iterable[Any]) -> list[Any]:
 def _reason_of(error: ApiError) -> dict[str, Any]:
     if error.name == CONDITION_FAILED:
         return _reason("ConditionalCheckFailed", error.message) | (error.fields or {})
+    if error.name in _THROTTLED:
+        return _reason(_THROTTLED[error.name], error.message)
     if error.name != "ValidationException" or error.message.startswith(_NOT_VALID):
         raise error
     return _reason("ValidationError", error.message)

@@ -69,6 +69,7 @@ class ControlApi:
                 if source != target
             ],
             quiet=all(engine.quiet() for engine in engines),
+            throttled={region: counts for region in regions if (counts := core.control.throttled(region))},
             caught_up={
                 region: self._book.clients(region) is None and all(engine.caught_up(region) for engine in engines)
                 for region in core.regions

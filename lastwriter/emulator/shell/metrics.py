@@ -55,6 +55,25 @@ def exposition(core: Core, faults: Iterable[FaultState], counts: Mapping[str, Co
             by_region(lambda count: sum(count.errors[name] for name in THROTTLES)),
         ),
         (
+            "throttled_total",
+            "counter",
+            "Requests throttled for want of units, by what was exceeded.",
+            [
+                ({"region": region, "reason": reason}, number)
+                for region in regions
+                for reason, number in core.control.throttled(region).items()
+            ],
+        ),
+        (
+            "replication_throttled",
+            "gauge",
+            "Replicated changes that wait in the Region for its write units.",
+            [
+                ({"region": region}, sum(member.store.meter.waiting for member in members if member.store.meter))
+                for region, members in ((region, core.control.members.get(region, {}).values()) for region in regions)
+            ],
+        ),
+        (
             "replication_backlog",
             "gauge",
             "Changes of the source that the target has not applied.",
