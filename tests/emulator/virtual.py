@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lastwriter.emulator.core.core import Core
+from lastwriter.emulator.core.environment import Records
 from lastwriter.emulator.core.network import RoundTrip
 from lastwriter.emulator.core.roundtrips import round_trip_ns
 from lastwriter.emulator.faults import FaultSpec
@@ -68,16 +69,24 @@ class World:
         bugs: dict[str, int] | None = None,
         create: dict[str, Any] | None = None,
         wall: float = 0.0,
+        records: Records | None = None,
+        now_ns: int = 0,
         **settings: Any,
     ) -> None:
         parsed = Settings.parse({"client_latency": "0ms", **settings})
         cores: list[Core] = []
         self.core = Core(
-            regions, parsed, round_trip=round_trip, wall=lambda: wall + cores[0].scheduler.now_ns / 1e9, bugs=bugs
+            regions,
+            parsed,
+            now_ns=now_ns,
+            round_trip=round_trip,
+            wall=lambda: wall + (cores[0].scheduler.now_ns if cores else now_ns) / 1e9,
+            bugs=bugs,
+            records=records,
         )
         cores.append(self.core)
         self.book = FaultBook(self.core)
-        self.now_ns = 0
+        self.now_ns = now_ns
         self.calls: list[Call] = []
         if mode is not None:
             replicas = tuple(region for region in regions if region != witness)

@@ -13,6 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lastwriter.emulator.core.durable import (
+    DurableJournal,
+    DurableMrec,
+    DurableMrsc,
+    DurableReplica,
+    DurableReplicator,
+)
 from lastwriter.emulator.core.environment import Handle
 from lastwriter.emulator.core.journal import Entry, Journal, Site
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, Replicator, Version
@@ -81,11 +88,13 @@ def parse_bugs(texts: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def engines(bugs: Mapping[str, int]) -> Engines:
-    """Engines with these bugs."""
-    if not bugs:
+def engines(bugs: Mapping[str, int], durable: bool = False) -> Engines:
+    """Engines with these bugs, and, if they are to be ``durable``, with the recording of what they do."""
+    if not bugs and not durable:
         return Engines()
     planted = [BUG[name] for name in bugs]
+    if durable:  # outermost: what a bug does is recorded as it happened
+        planted.insert(0, _RECORDING)
 
     def mixed(parts: Callable[[Bug], tuple[type, ...]], base: type, **more: Any) -> Any:
         return type("Planted" + base.__name__, (*(part for bug in planted for part in parts(bug)), base), more)
@@ -261,6 +270,13 @@ class _WritesTwice(_Rarely):
     def write(self, replica: Any, write: Write, handle: Handle) -> None:
         super().write(replica, _Twice(write) if self._hits("applied-twice") else write, handle)
 
+
+_RECORDING: Final = Bug(
+    "", "both", "", "", "",
+    mrec=(DurableMrec,), mrsc=(DurableMrsc,), journal=(DurableJournal,), replica=(DurableReplica,),
+    replicator=(DurableReplicator,),
+)  # fmt: skip
+"""No bug, but mixed in like one."""
 
 BUGS: Final[tuple[Bug, ...]] = (
     Bug(

@@ -26,7 +26,7 @@ from functools import partial
 from typing import Any, Final
 
 from lastwriter.emulator.core.bugs import engines
-from lastwriter.emulator.core.environment import Environment, Handle, Reply
+from lastwriter.emulator.core.environment import Environment, Handle, Records, Reply
 from lastwriter.emulator.core.gathering import Gathering
 from lastwriter.emulator.core.members import Serving
 from lastwriter.emulator.core.metered import meter_batch, meter_pages, metered_get, metered_write
@@ -71,18 +71,21 @@ class Core:
         wall: Callable[[], float] = lambda: 0.0,
         round_trip: RoundTrip = round_trip_ns,
         bugs: Mapping[str, int] | None = None,
+        records: Records | None = None,
     ) -> None:
+        """``records``: where changes are told that are to outlive the process."""
         settings = settings or Settings()
         self.regions = regions
         self.scheduler = Scheduler(now_ns)
         self.network = Network(regions, round_trip, settings.latency_scale)
         self.environment = Environment(self.scheduler, self.network, random.Random(settings.seed), settings)
-        self.control = ControlPlane(self.environment, regions, wall, engines(bugs or {}))
+        self.environment.records = records
+        self.control = ControlPlane(self.environment, regions, wall, engines(bugs or {}, records is not None))
         self._serving = self.control.serving
         self.ailments = Ailments(self.environment, self._partition_key)
         self._ailing = self.ailments.regions
-        self._transactions = {
-            region: Transactions(self.environment, serving) for region, serving in self._serving.items()
+        self.transactions = {
+            region: Transactions(self.environment, region, serving, wall) for region, serving in self._serving.items()
         }
         self._run: dict[str, Run] = {
             **{name: self._on_write(name) for name in WRITES},
@@ -91,8 +94,8 @@ class Core:
             "Query": self._on_read("Query", compile_query),
             "BatchGetItem": self._batch_get,
             "BatchWriteItem": self._batch_write,
-            "TransactGetItems": lambda region, request, handle: self._transactions[region].get(request, handle),
-            "TransactWriteItems": lambda region, request, handle: self._transactions[region].write(request, handle),
+            "TransactGetItems": lambda region, request, handle: self.transactions[region].get(request, handle),
+            "TransactWriteItems": lambda region, request, handle: self.transactions[region].write(request, handle),
             **{name: self._on_table(call) for name, call in self.control.operations.items()},
         }
 
@@ -194,6 +197,7 @@ class Core:
     def _on_table(self, call: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Run:
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
             self.environment.answer(handle, call(region, request))
+            self.control.note()
 
         return run
 

@@ -17,6 +17,9 @@ Handle = Any
 Reply = tuple[Handle, int, dict[str, Any]]
 """An effect: answer the request ``handle`` with this HTTP status and body, or with one of the two below."""
 
+Records = list[list[Any]]
+"""Changes that are to outlive the process: see :mod:`lastwriter.emulator.core.durable`."""
+
 RESET: Final = -1
 """Instead of a status: reset the connection that the request came on."""
 SILENCE: Final = -2
@@ -40,6 +43,7 @@ class Environment:
         "clocks",
         "index_delay_ns",
         "network",
+        "records",
         "replies",
         "rng",
         "scheduler",
@@ -53,6 +57,7 @@ class Environment:
         self.rng = rng
         self.replies: list[Reply] = []
         self.clocks: dict[str, Clock] = {}
+        self.records: Records | None = None  # nobody keeps them
         self.use(settings)
 
     def use(self, settings: Settings) -> None:

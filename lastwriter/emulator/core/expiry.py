@@ -89,6 +89,8 @@ class Expiry:
 
     def _delete(self, engine: Any, store: Any, key: Key, version: Any, item: Item) -> None:
         stream = self._member.stream
+        if self._environment.records is not None:
+            self._environment.records.append(["x"])
         if stream is None:
             engine.store(store, key, version, item, None)
             return

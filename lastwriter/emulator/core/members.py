@@ -86,7 +86,7 @@ class Table:
     """One-Region or global: the members with their engine, and what they have in common."""
 
     __slots__ = (
-        "billing_mode", "definitions", "engine", "indexes", "members", "most_read_units", "most_write_units",
+        "billing_mode", "definitions", "engine", "indexes", "members", "most_read_units", "most_write_units", "number",
         "on_demand_since", "read_units", "schema", "settings", "sources", "stream_view_type", "ttl", "witness",
         "witness_status", "write_units",
     )  # fmt: skip
@@ -95,6 +95,7 @@ class Table:
         self.schema = schema
         self.settings = settings
         self.engine = engine
+        self.number = 0  # in the records, if there are any
         self.members: dict[str, Member] = {}  # in order of creation
         self.witness: str | None = None
         self.witness_status = "ACTIVE"

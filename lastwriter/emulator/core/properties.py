@@ -58,6 +58,14 @@ class Properties:
         for step in work:
             step()
 
+    def take_up(self, table: Table) -> None:
+        """A table that was there before this process: go on with what was being done to its indexes."""
+        for index in table.indexes.values():
+            if index.status == "CREATING":
+                self._later(self._backfill, table, index)
+            elif index.status == "DELETING":
+                self._later(self._drop_index, table, index)
+
     # -- billing
 
     def _billing(self, table: Table, request: dict[str, Any]) -> Callable[[], None]:

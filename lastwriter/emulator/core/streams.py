@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 from itertools import islice
 from typing import Any, Final
@@ -26,6 +26,7 @@ from lastwriter.emulator.core.members import Member
 from lastwriter.emulator.requests.errors import ApiError, validation
 from lastwriter.emulator.requests.keys import Key
 from lastwriter.emulator.requests.parameters import detected, failed
+from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes
 from lastwriter.emulator.requests.values import Item, check_integer
 
@@ -45,17 +46,26 @@ Record = tuple[int, bool, Item | None, Item | None]
 class Stream:
     """One Region's stream of one table."""
 
-    def __init__(self, environment: Environment, member: Member, label: str, created: float) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        region: str,
+        schema: TableSchema,
+        arn: str,
+        view: str,
+        label: str,
+        created: float,
+    ) -> None:
         self.label = label
-        self.arn = f"{member.arn}/stream/{label}"
+        self.arn = arn
         self.shard = f"shardId-{int(created * 1000):020}-{blake2b(self.arn.encode(), digest_size=4).hexdigest()}"
         self.created = created
         self.closed_s: float | None = None
         self.expiring = False
         """Deletions from now on are those of items whose time to live is over."""
-        self.region = member.region
-        self.schema = member.table.schema
-        self.view_type = member.table.stream_view_type or "NEW_AND_OLD_IMAGES"
+        self.region = region
+        self.schema = schema
+        self.view_type = view
         self.next = 0
         self._scheduler = environment.scheduler
         self._records: deque[Record] = deque(maxlen=environment.settings.stream_records)
@@ -69,6 +79,16 @@ class Stream:
     def first(self) -> int:
         """Place of the oldest record that is kept."""
         return self.next - len(self._records)
+
+    def kept(self) -> tuple[Record, ...]:
+        """Every record that can be read."""
+        return tuple(self._records)
+
+    def restore(self, following: int, records: Iterable[Record]) -> None:
+        """The stream has these records; ``following``: the place after the last."""
+        self.next = following
+        self._records.clear()
+        self._records.extend(records)
 
     def trim(self) -> None:
         """Drop what is too old."""
@@ -153,12 +173,30 @@ class Streams:
         now_ms = round(self._wall() * 1000)
         while f"{member.arn}/stream/{_label(now_ms)}" in streams:  # switched off and on within a millisecond
             now_ms += 1
-        label = _label(now_ms)
-        stream = Stream(self._environment, member, label, now_ms / 1000)
-        streams[stream.arn] = stream
+        self.restore(member, _label(now_ms), now_ms / 1000)
+        assert member.stream is not None
+        member.arranged.observe(member.stream)
+
+    def restore(self, member: Member, label: str, created: float) -> None:
+        """The member has a stream of that label; it is told of changes by whoever restores it."""
+        view = member.table.stream_view_type or "NEW_AND_OLD_IMAGES"
+        arn = f"{member.arn}/stream/{label}"
+        stream = Stream(self._environment, member.region, member.table.schema, arn, view, label, created)
+        self.keep(stream)
         member.stream_label = label
         member.stream = stream
-        member.arranged.observe(stream)
+
+    def keep(self, stream: Stream) -> None:
+        """A stream that can be read from now on."""
+        self._streams.setdefault(stream.region, {})[stream.arn] = stream
+
+    def find(self, region: str, arn: str) -> Stream | None:
+        """The stream of that ARN."""
+        return self._streams.get(region, {}).get(arn)
+
+    def all(self) -> list[Stream]:
+        """Every stream that can be read."""
+        return [stream for streams in self._streams.values() for stream in streams.values()]
 
     def stop(self, member: Member) -> None:
         """No more records; those that there are can be read."""

@@ -24,10 +24,12 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from lastwriter.emulator.core.bugs import Engines
 from lastwriter.emulator.core.describing import describe
+from lastwriter.emulator.core.durable import Tables
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.expiry import TimeToLive
 from lastwriter.emulator.core.members import Member, Serving, Table
@@ -56,21 +58,24 @@ class ControlPlane:
     """Every table of the emulator."""
 
     def __init__(self, environment: Environment, regions: tuple[str, ...], wall: Callable[[], float], engines: Engines):
+        self.durable: Tables | None = None
+        if environment.records is not None:
+            self.durable = Tables(environment, wall() - environment.scheduler.now_ns / 1e9)
         self._environment = environment
         self._regions = regions
         self._wall = wall
         settings = environment.settings
-        self._delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, environment.rng)
+        self.delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, environment.rng)
         self._indexed_ns = 0
         self._at_once = False  # tables that are there from the start take no time
-        self._engines = engines
+        self.engines = engines
         self.tables: list[Table] = []
         self.members: dict[str, dict[str, Member]] = {region: {} for region in regions}
         self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
         self.addresses: dict[str, str] = {}
         """Region → host and port, where DescribeEndpoints sends clients."""
-        self._streams = Streams(environment, wall)
-        self._properties = Properties(self._later, self._streams, wall)
+        self.streams = Streams(environment, wall)
+        self.properties = Properties(self._later, self.streams, wall)
         self._ttl = TimeToLive(environment, wall, self._member)
         self.throttling = Throttling(environment)
         tags = Tags(lambda region, name: self.members[region].get(name))
@@ -87,7 +92,7 @@ class ControlPlane:
             "ListTagsOfResource": tags.list,
             "DescribeLimits": lambda region, request: dict(_LIMITS),
             "DescribeEndpoints": self.describe_endpoints,
-            **self._streams.operations,
+            **self.streams.operations,
         }
 
     # -- operations
@@ -98,7 +103,7 @@ class ControlPlane:
         tags = merged({}, request["Tags"]) if request.get("Tags") is not None else {}
         if schema.name in self.members[region]:
             raise ApiError("ResourceInUseException", f"Table already exists: {schema.name}")
-        table = Table(schema, settings, self._engines.mrec(self._environment, self._delay))
+        table = Table(schema, settings, self._named(self.engines.mrec(self._environment, self.delay)))
         self.tables.append(table)
         member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
         member.deletion_protection = settings.deletion_protection
@@ -154,7 +159,7 @@ class ControlPlane:
         else:
             if member.status != "ACTIVE":
                 raise in_use()
-            self._properties.change(member, request)
+            self.properties.change(member, request)
         return {"TableDescription": describe(member)}
 
     def describe_endpoints(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -195,12 +200,10 @@ class ControlPlane:
         """Settings have changed."""
         settings = self._environment.settings
         self.throttling.use(self.tables)
-        self._delay = ReplicatorDelay(
-            settings.replicator_delay, settings.replicator_delay_spread, self._environment.rng
-        )
+        self.delay = ReplicatorDelay(settings.replicator_delay, settings.replicator_delay_spread, self._environment.rng)
         for table in self.tables:
             if isinstance(table.engine, MrecTable):
-                table.engine.set_delay(self._delay)
+                table.engine.set_delay(self.delay)
             else:
                 table.engine.journal.on_latency()
 
@@ -275,9 +278,10 @@ class ControlPlane:
         if witness is not None:
             self._environment.network.add(witness)
         table.engine.close()
-        table.engine = engine = self._engines.mrsc(self._environment, (source.region, *change.creations), witness)
+        engine: MrscTable = self.engines.mrsc(self._environment, (source.region, *change.creations), witness)
+        table.engine = self._named(engine)
         table.witness = witness
-        source.use(engine.replicas[source.region], self._index_later)
+        source.use(engine.replicas[source.region], self.index_later)
         source.status = "UPDATING"
         self._serve(source)
         for region in change.creations:
@@ -290,7 +294,7 @@ class ControlPlane:
         strong = table.engine
         assert isinstance(strong, MrscTable)
         assert isinstance(member.store, MrscReplica)
-        engine = self._engines.mrec(self._environment, self._delay)
+        engine = self._named(self.engines.mrec(self._environment, self.delay))
         replica = engine.add(member.region)
         now_ns = self._environment.scheduler.now_ns
         for key, item in member.store.visible():
@@ -298,9 +302,9 @@ class ControlPlane:
         strong.close()
         for other in list(table.members.values()):
             if other is not member:
-                self._forget(other)
+                self.forget(other)
         table.engine, table.witness = engine, None
-        member.use(replica, self._index_later)
+        member.use(replica, self.index_later)
         member.status = "UPDATING"
         self._serve(member)
         self._later(self._activate, member)
@@ -317,9 +321,9 @@ class ControlPlane:
     def _join(self, table: Table, region: str, store: MrecReplica | MrscReplica) -> Member:
         created = round(self._wall(), 3)
         table_id = str(uuid.UUID(int=self._environment.rng.getrandbits(128), version=4))
-        member = Member(table, region, store, self._index_later, created, table_id)
+        member = Member(table, region, store, self.index_later, created, table_id)
         if table.stream_view_type:
-            self._streams.start(member)
+            self.streams.start(member)
         table.members[region] = member
         self.throttling.follow(member)
         self.members[region][table.schema.name] = member
@@ -332,7 +336,7 @@ class ControlPlane:
             table.stream_view_type = "NEW_AND_OLD_IMAGES"
         for member in table.members.values():
             if member.stream is None:
-                self._streams.start(member)
+                self.streams.start(member)
 
     def _leave(self, member: Member) -> None:
         member.status = "DELETING"
@@ -343,13 +347,13 @@ class ControlPlane:
         table = member.table
         if isinstance(table.engine, MrecTable):
             table.engine.remove(member.region)
-        self._forget(member)
+        self.forget(member)
         if not table.members:
             table.engine.close()
             self.tables.remove(table)
 
-    def _forget(self, member: Member) -> None:
-        self._streams.stop(member)
+    def forget(self, member: Member) -> None:
+        self.streams.stop(member)
         if member.expiry is not None:
             member.expiry.stop()
         name = member.table.schema.name
@@ -369,12 +373,37 @@ class ControlPlane:
     def _later(self, call: Callable[..., object], *args: Any) -> None:
         delay_ns = 0 if self._at_once else round(self._environment.settings.table_creation * 1e9)
         scheduler = self._environment.scheduler
+        if self.durable is not None:
+            call = partial(self._and_note, call)
         if delay_ns:
             scheduler.at(scheduler.now_ns + delay_ns, call, *args)
         else:
             scheduler.soon(call, *args)
 
-    def _index_later(self, follow: Callable[[Any, Any], None], key: Any, item: Any) -> None:
+    def _and_note(self, call: Callable[..., object], *args: Any) -> None:
+        call(*args)
+        self.note()
+
+    def note(self) -> None:
+        """Record what has become of the tables, if anybody keeps records."""
+        if self.durable is not None:
+            self.durable.note(self.tables)
+
+    def take_up(self, member: Member) -> None:
+        """A member that was there before this process: go on with what was being done to it."""
+        self._ttl.follow(member)
+        if member.status == "DELETING":
+            self._later(self._gone, member)
+            return
+        if member.status != "CREATING":
+            self._serve(member)
+        if member.status != "ACTIVE":
+            self._later(self._activate, member)
+
+    def _named(self, engine: Any) -> Any:
+        return engine if self.durable is None else self.durable.name(engine)
+
+    def index_later(self, follow: Callable[[Any, Any], None], key: Any, item: Any) -> None:
         """A change on its way to global indexes, after those before it."""
         environment = self._environment
         scheduler = environment.scheduler

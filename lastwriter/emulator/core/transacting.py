@@ -14,6 +14,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -34,10 +35,14 @@ Place = tuple[Serving, Key]
 
 
 class Transactions:
-    """Of one Region. ``serving``: its tables."""
+    """Of one Region. ``serving``: its tables; ``wall``: seconds since 1970."""
 
-    def __init__(self, environment: Environment, serving: dict[str, Serving]) -> None:
+    def __init__(
+        self, environment: Environment, region: str, serving: dict[str, Serving], wall: Callable[[], float]
+    ) -> None:
         self._environment = environment
+        self._region = region
+        self._wall = wall
         self._serving = serving
         self._done: dict[str, bytes] = {}  # token → digest of what was done under it
         self._running: dict[str, bytes] = {}
@@ -90,9 +95,21 @@ class Transactions:
             if not action.checks_only:
                 table.engine.store(table.store, key, table.store.items.get(key), old, new)
         if transaction.token is not None:
-            self._done[transaction.token] = transaction.digest
-            self._expiring.append((self._environment.scheduler.now_ns + TOKEN_NS, transaction.token))
+            self.remember(transaction.token, transaction.digest, self._environment.scheduler.now_ns)
+            if self._environment.records is not None:
+                self._environment.records.append(
+                    ["k", self._region, transaction.token, transaction.digest.hex(), self._wall()]
+                )
         return transaction.reply(changes)
+
+    def remember(self, token: str, digest: bytes, now_ns: int) -> None:
+        """A transaction was carried out under that token."""
+        self._done[token] = digest
+        self._expiring.append((now_ns + TOKEN_NS, token))
+
+    def known(self) -> list[tuple[str, bytes, int]]:
+        """Every token of the last ten minutes, its digest, and when it was used."""
+        return [(token, self._done[token], at_ns - TOKEN_NS) for at_ns, token in self._expiring if token in self._done]
 
     def _let_in(self, action: Action) -> Action:
         """A transaction costs twice as much as its actions."""

@@ -1,0 +1,47 @@
+"""Makes one snapshot out of a data directory's old one and its closed logs: a process of its own, started by the emulator.
+
+``python -m lastwriter.emulator.shell.compacting DIRECTORY NUMBER REGION,REGION…``: everything before ``log-NUMBER``.
+It ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lastwriter.emulator.core.core import Core
+from lastwriter.emulator.core.snapshot import snapshot
+from lastwriter.emulator.shell.datadir import DataDirectory
+from lastwriter.emulator.shell.durability import load
+from lastwriter.errors import UserError
+
+
+def main(path: str, number: str, regions: str) -> int:
+    """Exit code 1: it did not work, and everything is as it was."""
+    parent = os.getppid()
+    os.nice(10)
+    try:
+        directory = DataDirectory(Path(path), until=int(number))
+        now_ns = time.monotonic_ns()
+        core = Core(tuple(regions.split(",")), now_ns=now_ns, wall=time.time, records=[])
+        load(directory, core)
+        directory.write_snapshot(int(number), now_ns, time.time(), _while_alive(snapshot(core, time.time()), parent))
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+def _while_alive(records: Iterator[list[Any]], parent: int) -> Iterator[list[Any]]:
+    for record in records:
+        if os.getppid() != parent:
+            raise OSError("the emulator has ended")
+        yield record
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
