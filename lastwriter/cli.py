@@ -22,6 +22,7 @@ WRONG_USE: Final = 2
 INCONCLUSIVE: Final = 3
 ABORTED: Final = 4
 
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
 _MODE: Final = click.Choice(["MREC", "MRSC"], case_sensitive=False)
 _EXIT_CODES: Final = "Exit code: 0 expectations met, 1 not met, 2 wrong use, 3 inconclusive, 4 aborted."
 
@@ -288,6 +289,9 @@ def runs(results: Path) -> None:
     metavar="NAME",
     help="Break the store on purpose, to test what tests it: see the docs.",
 )
+@click.option("--auth", type=_FILE, metavar="FILE", help="Check signatures: access keys and what they may not do.")
+@click.option("--tls-cert", type=_FILE, metavar="FILE", help="Speak HTTPS at the Regions' ports: certificate (PEM).")
+@click.option("--tls-key", type=_FILE, metavar="FILE", help="Its key (PEM), if it is not in the same file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the endpoints as one line of JSON.")
 @click.option("--parent", type=int, metavar="PID", help="End when this process is no longer the parent.")
 @_debug_option
@@ -300,6 +304,9 @@ def emulator(
     witness: str | None,
     settings: tuple[str, ...],
     bugs: tuple[str, ...],
+    auth: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     as_json: bool,
     parent: int | None,
 ) -> int:
@@ -334,6 +341,9 @@ def emulator(
             json=as_json,
             parent=parent,
             bugs=parse_bugs(bugs),
+            auth=auth,
+            tls_certificate=tls_cert,
+            tls_key=tls_key,
         )
     )
 

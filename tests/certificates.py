@@ -1,4 +1,4 @@
-"""A certificate for ``localhost`` and ``127.0.0.1`` and the authority that signed it, made anew for every use.
+"""A certificate for ``localhost``, ``127.0.0.1`` and ``::1``, and the authority that signed it, made for every use.
 
 Nothing trusts them but the tests, and no key is kept in the repository.
 """
@@ -17,7 +17,7 @@ import trustme
 def make_certificates(folder: Path) -> None:
     """Write ``ca.pem``, ``server.pem`` and ``server.key``."""
     authority = trustme.CA()
-    server = authority.issue_cert("localhost", "127.0.0.1")
+    server = authority.issue_cert("localhost", "127.0.0.1", "::1")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     server.cert_chain_pems[0].write_to_path(folder / "server.pem")
     server.private_key_pem.write_to_path(folder / "server.key")

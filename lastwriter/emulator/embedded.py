@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal
 
@@ -39,10 +40,18 @@ class Emulator:
         witness: str | None = None,
         settings: Mapping[str, Any] | None = None,
         bugs: Sequence[str] = (),
+        auth: Path | str | None = None,
+        tls_certificate: Path | str | None = None,
+        tls_key: Path | str | None = None,
+        tls_authority: Path | str | None = None,
     ) -> None:
         """``table``: a global table of that name and ``mode`` (partition key ``pk``, a string) is there at the start.
 
         ``settings`` are those of ``lastwriter emulator --set``, with units: ``{"replicator_delay": "2s"}``.
+
+        ``auth``: file of access keys, as for ``--auth``; clients sign with its first key unless told. With
+        ``tls_certificate`` and ``tls_key`` the endpoints speak HTTPS, and clients trust ``tls_authority`` (default: the
+        certificate itself).
         """
         self.mode: Literal["MREC", "MRSC"] = mode
         self.regions = tuple(regions)
@@ -50,6 +59,9 @@ class Emulator:
         self._table = table
         self._settings = dict(settings or {})
         self._bugs = tuple(bugs)
+        self._auth = Path(auth) if auth is not None else None
+        self._tls = tls_certificate, tls_key
+        self._authority = tls_authority or tls_certificate
         self._process: EmulatorProcess | None = None
 
     def start(self) -> Emulator:
@@ -62,6 +74,9 @@ class Emulator:
                 witness=self.witness,
                 settings=self._settings,
                 bugs=self._bugs,
+                auth=self._auth,
+                tls_certificate=self._tls[0],
+                tls_key=self._tls[1],
             )
         return self
 
@@ -92,16 +107,19 @@ class Emulator:
         return self._running.control
 
     def client(self, region: str, **more: Any) -> Any:
-        """A boto3 DynamoDB client of the Region, with credentials that are no secret. ``more``: as for boto3."""
+        """A boto3 DynamoDB client of the Region, with credentials that are no secret or those of the ``auth`` file.
+
+        ``more``: as for boto3, credentials too.
+        """
         import boto3
 
-        return boto3.client("dynamodb", **self._place(region), **more)
+        return boto3.client("dynamodb", **{**self._place(region), **more})
 
     def resource(self, region: str, **more: Any) -> Any:
         """The same as a boto3 resource."""
         import boto3
 
-        return boto3.resource("dynamodb", **self._place(region), **more)
+        return boto3.resource("dynamodb", **{**self._place(region), **more})
 
     def create_table(
         self, name: str, mode: Literal["MREC", "MRSC"] | None = None, *, witness: str | None = None, **more: Any
@@ -210,9 +228,20 @@ class Emulator:
         return {
             "endpoint_url": endpoints[region],
             "region_name": region,
-            "aws_access_key_id": "emulator",
-            "aws_secret_access_key": "emulator",
+            **({"verify": str(self._authority)} if self._authority is not None else {}),
+            **self._credentials(),
         }
+
+    def _credentials(self) -> dict[str, str]:
+        if self._auth is None:
+            return {"aws_access_key_id": "emulator", "aws_secret_access_key": "emulator"}
+        from lastwriter.emulator.shell.access import read_keys
+
+        key = read_keys(self._auth)[0]
+        given = {"aws_access_key_id": key.access_key, "aws_secret_access_key": key.secret_key.get_secret_value()}
+        if key.session_token is not None:
+            given["aws_session_token"] = key.session_token.get_secret_value()
+        return given
 
     def _until_active(self, name: str, regions: Sequence[str]) -> None:
         end = time.monotonic() + _TIMEOUT_S

@@ -61,13 +61,18 @@ def start_emulator(
     settings: Mapping[str, Any] | None = None,
     bugs: Sequence[str] = (),
     port: int = 0,
+    host: str | None = None,
+    auth: Path | str | None = None,
+    tls_certificate: Path | str | None = None,
+    tls_key: Path | str | None = None,
     log: Path | None = None,
 ) -> EmulatorProcess:
     """Start an emulator and wait until it has printed its endpoints.
 
     ``port`` 0: any free ports. ``log`` takes what it prints besides. With
     ``table``, a global table of that name and mode is there when it is ready. UserError if it does not start, in the
-    emulator's own words. ``bugs`` are planted.
+    emulator's own words. ``bugs`` are planted. ``auth`` is a file of access keys, ``tls_certificate`` and ``tls_key``
+    are PEM files: the options of ``lastwriter emulator``.
     """
     command = [sys.executable, "-m", "lastwriter", "emulator", "--json", "--parent", str(os.getpid())]
     command += ["--regions", ",".join(regions), "--port", str(port)]
@@ -79,6 +84,10 @@ def start_emulator(
         command += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     for bug in bugs:
         command += ["--bug", bug]
+    files = {"--host": host, "--auth": auth, "--tls-cert": tls_certificate, "--tls-key": tls_key}
+    for option, given in files.items():
+        if given is not None:
+            command += [option, str(given)]
     with tempfile.TemporaryFile() if log is None else log.open("w+b") as errors:
         # A session of its own: Ctrl-C at the terminal is for whoever uses it, who stops it when the run has settled.
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, start_new_session=True)

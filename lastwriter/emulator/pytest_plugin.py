@@ -1,7 +1,8 @@
 """Fixtures for applications' tests: ``emulator``, one for the whole session, and ``global_table``, a fresh one a test.
 
-Regions and settings are fixtures too, to be overridden in a conftest: ``emulator_regions``, ``emulator_settings``. The
-mode of a test's table is a mark: ``@pytest.mark.global_table(mode="MRSC")``. Faults heal at the end of each test.
+Regions, settings and further options are fixtures too, to be overridden in a conftest: ``emulator_regions``,
+``emulator_settings``, ``emulator_options``. The mode of a test's table is a mark:
+``@pytest.mark.global_table(mode="MRSC")``. Faults heal at the end of each test.
 """
 
 from __future__ import annotations
@@ -56,10 +57,18 @@ def emulator_settings() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def _running_emulator(emulator_regions: tuple[str, ...], emulator_settings: dict[str, Any]) -> Iterator[Emulator]:
+def emulator_options() -> dict[str, Any]:
+    """Further arguments of :class:`lastwriter.emulator.Emulator`: ``auth``, ``tls_certificate`` …; none."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def _running_emulator(
+    emulator_regions: tuple[str, ...], emulator_settings: dict[str, Any], emulator_options: dict[str, Any]
+) -> Iterator[Emulator]:
     from lastwriter.emulator import Emulator
 
-    with Emulator(regions=emulator_regions, settings=emulator_settings) as running:
+    with Emulator(regions=emulator_regions, settings=emulator_settings, **emulator_options) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from lastwriter.emulator.process import EmulatorProcess
+from lastwriter.emulator.shell.encodings import BadEncodingError, unpacked
 from tests.emulator.running import client, connect, emulator, read_all
 
 KEY = {"pk": {"S": "k"}}
@@ -197,6 +199,77 @@ def test_get_says_healthy_as_dynamodb_does(sock: socket.socket) -> None:
     sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
     status, _, body = Replies(sock).next()
     assert (status, body) == (200, b"healthy: dynamodb.us-east-1.amazonaws.com ")
+
+
+def big(n: int = 5000) -> bytes:
+    return request("PutItem", {"TableName": "orders", "Item": {"pk": {"S": "big"}, "v": {"S": "x" * n}}})
+
+
+def get_big(*extra: str) -> bytes:
+    return request("GetItem", {"TableName": "orders", "Key": {"pk": {"S": "big"}}}, *extra)
+
+
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [
+        (None, None), ("", None), ("identity", None), ("br", None), ("x-gzip", None), ('"gzip"', None),
+        ("gzip br", None), ("gzip", "gzip"), ("deflate", "deflate"), ("gzip, deflate", "gzip"),
+        ("br, identity, deflate, gzip", "deflate"), ("GZIP, identity", "gzip"), ("dog, gzip ,, cat", "gzip"),
+        ("gzip;q=0.8, deflate;q=0.5", "gzip"), ("br, gzip;q=0, deflate; q = 0.5 , identity;q=0", "deflate"),
+        ("*", "gzip"), ("*, deflate", "deflate"), ("*, gzip;q=0.5", "deflate"), ("*;q=0", None), ("gzip ;q=0", None),
+        ("gzip;q=0.5,identity;q=0.8", "gzip"), ("deflate;q=0.5, gzip;q=31", "gzip"), ("gzip;nq=1;q=0 ", None),
+        ("deflate;q=0.5,gzip;q=0.", "deflate"), ("gzip;q=0, gzip;q=1, gzip;q=0", "gzip"),
+    ],
+)  # fmt: skip
+def test_large_replies_are_compressed_for_those_who_accept_it(
+    sock: socket.socket, accept: str | None, encoding: str | None
+) -> None:
+    sock.sendall(big() + get_big(*([f"Accept-Encoding: {accept}"] if accept is not None else [])) * 2)
+    replies = Replies(sock)
+    replies.next()
+    for _ in range(2):  # learned or not, a head means the same
+        _, headers, body = replies.next()
+        assert headers.get("content-encoding") == encoding
+        assert int(headers["x-amz-crc32"]) == zlib.crc32(body)
+        plain = gzip.decompress(body) if encoding == "gzip" else zlib.decompress(body) if encoding else body
+        assert len(json.loads(plain)["Item"]["v"]["S"]) == 5000
+
+
+def test_small_replies_are_sent_as_they_are(sock: socket.socket) -> None:
+    sock.sendall(big(4000) + get_big("Accept-Encoding: gzip"))
+    replies = Replies(sock)
+    replies.next()
+    assert "content-encoding" not in replies.next()[1]
+
+
+def packed(body: bytes, encoding: str = "gzip") -> bytes:
+    return request("PutItem", body, f"Content-Encoding: {encoding}")
+
+
+def test_requests_may_come_compressed(sock: socket.socket) -> None:
+    body = json.dumps({"TableName": "orders", "Item": {"pk": {"S": "packed"}}}).encode()
+    sock.sendall(packed(gzip.compress(body)))
+    sock.sendall(packed(gzip.compress(body[:9]) + gzip.compress(body[9:])))
+    sock.sendall(packed(body, "identity"))
+    replies = Replies(sock)
+    assert [replies.next()[0] for _ in range(3)] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("cut", [slice(0, 0), slice(0, 9), slice(0, -1), slice(5, None)])
+def test_a_body_that_does_not_unpack_gets_500_as_from_dynamodb(sock: socket.socket, cut: slice) -> None:
+    body = gzip.compress(json.dumps({"TableName": "orders", "Item": {"pk": {"S": "packed"}}}).encode())
+    sock.sendall(packed(body[cut]) + packed(body, "br"))
+    replies = Replies(sock)
+    for _ in range(2):
+        status, _, reply = replies.next()
+        assert (status, json.loads(reply)["__type"].rpartition("#")[2]) == (500, "InternalServerError")
+
+
+def test_a_small_body_that_unpacks_to_a_huge_one_is_refused() -> None:
+    body = gzip.compress(b" " * 100_000)
+    assert len(unpacked(body, b"gzip", 100_001)) == 100_000
+    with pytest.raises(BadEncodingError):
+        unpacked(body, b"gzip", 99_999)
 
 
 def test_random_damage_never_ends_the_emulator(running: EmulatorProcess) -> None:

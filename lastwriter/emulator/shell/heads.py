@@ -9,8 +9,9 @@ anything that llhttp would see otherwise, or refuse:
 1. Values are printable ASCII; ``\\r\\n`` stands where a header ends and nowhere else.
 2. Exactly one Content-Length, of at most seven digits, and as many bytes after the head: nothing missing, nothing
    of a next request.
-3. Exactly one X-Amz-Target. No header that changes how the message is read: Transfer-Encoding, Expect, Upgrade, or a
-   Connection that says anything but keep-alive.
+3. Exactly one X-Amz-Target. No header that changes how the message is read or answered: Transfer-Encoding,
+   Content-Encoding, Expect, Upgrade, a Connection that says anything but keep-alive, an Accept-Encoding other than
+   identity.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ _START: Final = b"POST / HTTP/1.1\r\n"
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 _LINE: Final = re.compile(rb"([A-Za-z0-9!#$%&'*+.^_`|~-]+): ([ -~]*)")
 _KEPT: Final = rb"(?i:keep-alive)"
-_VALUES: Final = {b"content-length": rb"([0-9]{1,7}+)", b"x-amz-target": rb"([A-Za-z0-9_.]*+)", b"connection": _KEPT}
-_READ_OTHERWISE: Final = {b"transfer-encoding", b"expect", b"upgrade", b"proxy-connection"}
+_AS_IT_IS: Final = rb"(?i:identity)?"
+_VALUES: Final = {
+    b"content-length": rb"([0-9]{1,7}+)",
+    b"x-amz-target": rb"([A-Za-z0-9_.]*+)",
+    b"connection": _KEPT,
+    b"accept-encoding": _AS_IT_IS,
+}
+_UNCOMPRESSED: Final = (b"", b"identity")
+_READ_OTHERWISE: Final = {b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"proxy-connection"}
 _LAYOUTS: Final = 64
 _LONGEST_HEAD: Final = 8192
 
@@ -62,6 +70,8 @@ def learn(data: bytes) -> Layout | None:
     for line in data[len(_START) : end].split(b"\r\n"):
         parts = _LINE.fullmatch(line)
         if parts is None or parts[1].lower() in _READ_OTHERWISE:
+            return None
+        if parts[1].lower() == b"accept-encoding" and parts[2].strip().lower() not in _UNCOMPRESSED:
             return None
         names.append(parts[1])
     lower = [name.lower() for name in names]

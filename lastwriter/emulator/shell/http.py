@@ -8,7 +8,9 @@ Rules
    above 64 kB with 431. ``Expect: 100-continue`` is answered before the body comes.
 3. A peer that does not read its replies, or sends thousands of requests ahead, is not read from until it catches up.
 4. A connection may be cut at any time; exchanges of a connection that is gone swallow their replies.
-5. What a client sends again and again in one piece is read by :mod:`~lastwriter.emulator.shell.heads` where that sees
+5. Replies are compressed, and requests unpacked, as :mod:`~lastwriter.emulator.shell.encodings` says.
+6. A service that judges signatures gets every header with the exchange (:class:`Head`); others never see one.
+7. What a client sends again and again in one piece is read by :mod:`~lastwriter.emulator.shell.heads` where that sees
    the same as llhttp, which reads everything else.
 """
 
@@ -20,16 +22,20 @@ import secrets
 import socket
 import struct
 from collections import deque
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 from zlib import crc32
 
 import httptools
 import orjson
 
+from lastwriter.emulator.requests.errors import internal_error
 from lastwriter.emulator.shell.counts import Counts
+from lastwriter.emulator.shell.encodings import BadEncodingError, accepted, compressed, unpacked
 from lastwriter.emulator.shell.heads import Layout, learn
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
+"""DynamoDB takes more of a request that came compressed; how much more is not documented."""
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_PIPELINED: Final = 1000
 _LINGER_S: Final = 1.0
@@ -60,11 +66,24 @@ class Service(Protocol):
 
     hanging: bool
     """Whether requests are swallowed."""
+    signed: bool
+    """Whether it wants to see the head of every request."""
     connections: set[Connection]
     counts: Counts
 
     def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
         """A complete request. ``target``: the X-Amz-Target header."""
+
+
+class Head(NamedTuple):
+    """A request as it came, for whoever judges its signature."""
+
+    method: bytes
+    url: bytes
+    headers: list[tuple[bytes, bytes]]
+    """Names in lower case."""
+    body: bytes
+    """Compressed, if it is."""
 
 
 class Exchange:
@@ -77,6 +96,11 @@ class Exchange:
         self._payload: bytes | None = None
         self.keep = keep
         self.service = connection._service
+
+    @property
+    def head(self) -> Head | None:
+        """The request's head, if its service wants to see it."""
+        return None
 
     def cut(self) -> None:
         """Reset the connection instead of an answer."""
@@ -98,15 +122,43 @@ class Exchange:
         connection.ready(self)
 
 
+class PeculiarExchange(Exchange):
+    """One whose reply may be compressed, or whose head is looked at."""
+
+    __slots__ = ("_encoding", "_head")
+
+    def __init__(self, connection: Connection, keep: bool, encoding: str | None, head: Head | None) -> None:
+        super().__init__(connection, keep)
+        self._encoding = encoding
+        self._head = head
+
+    @property
+    def head(self) -> Head | None:
+        """As it came."""
+        return self._head
+
+    def reply(self, status: int, body: Any, content_type: str | None = None) -> None:
+        """As :meth:`Exchange.reply`; the checksum is that of the bytes sent."""
+        data = body if type(body) is bytes else orjson.dumps(body)
+        packed = compressed(data, self._encoding) if self._encoding is not None and status == 200 else None
+        if packed is None:
+            super().reply(status, data, content_type)
+        else:
+            super().reply(status, packed, f"{content_type or _CONTENT_TYPE}\r\nContent-Encoding: {self._encoding}")
+
+
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = (
+        "_accepted",
         "_between",
         "_blocked",
         "_body",
+        "_encoded",
         "_expect",
         "_head_bytes",
+        "_headers",
         "_layout",
         "_lessons",
         "_parser",
@@ -130,7 +182,7 @@ class Connection(asyncio.Protocol):
         self._paused = False  # we do not read
         self._refused = False
         self._layout: Layout | None = None  # of the heads that this client sends
-        self._lessons = _LESSONS
+        self._lessons = 0 if service.signed else _LESSONS
         self.on_message_begin()
         self._between = True  # the parser has seen the end of a request, and nothing of another
 
@@ -196,6 +248,9 @@ class Connection(asyncio.Protocol):
         self._body: bytes | list[bytes] = b""
         self._size = 0
         self._expect = False
+        self._accepted: bytes | None = None
+        self._encoded: bytes | None = None
+        self._headers: list[tuple[bytes, bytes]] | None = [] if self._service.signed else None
 
     def on_url(self, url: bytes) -> None:
         """The path, possibly in pieces."""
@@ -204,12 +259,20 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; those that matter are told by their length first."""
         length = len(name)
+        if self._headers is not None:
+            self._headers.append((name.lower(), value))
         if length == 12:
             if name.lower() == b"x-amz-target":
                 self._target = value
         elif length == 6:
             if name.lower() == b"expect":
                 self._expect = value.lower() == b"100-continue"
+        elif length == 15:
+            if name.lower() == b"accept-encoding":
+                self._accepted = value
+        elif length == 16:
+            if name.lower() == b"content-encoding":
+                self._encoded = value
         elif length == 14 and name.lower() == b"content-length" and len(value) > 7 and int(value) > MAX_BODY_BYTES:
             self._refuse(413, "The request is larger than 16 MB")
 
@@ -240,12 +303,24 @@ class Connection(asyncio.Protocol):
             return
         keep = self._parser.should_keep_alive()
         self._between = keep
-        exchange = Exchange(self, keep)
+        method = self._parser.get_method()
+        body = self._body if isinstance(self._body, bytes) else b"".join(self._body)
+        head = Head(method, self._path, self._headers, body) if self._headers is not None else None
+        exchange: Exchange
+        if head is not None or self._accepted is not None:
+            exchange = PeculiarExchange(self, keep, accepted(self._accepted), head)
+        else:
+            exchange = Exchange(self, keep)
         self.exchanges.append(exchange)
         if len(self.exchanges) >= _MAX_PIPELINED:
             self._regulate()
-        body = self._body if isinstance(self._body, bytes) else b"".join(self._body)
-        self._service.request(exchange, self._parser.get_method(), self._path, self._target, body)
+        if self._encoded is not None:
+            try:
+                body = unpacked(body, self._encoded, MAX_UNPACKED_BYTES)
+            except BadEncodingError:
+                exchange.reply(500, internal_error().body())
+                return
+        self._service.request(exchange, method, self._path, self._target, body)
 
     # -- replies
 

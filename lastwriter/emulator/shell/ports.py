@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from typing import Final
 
 from lastwriter.emulator.shell.counts import Counts
 from lastwriter.emulator.shell.http import Connection, Exchange
+
+_HANDSHAKE_S: Final = 10.0
+_GOODBYE_S: Final = 0.2  # an SDK whose connection is closed while it is idle says nothing
 
 
 class Port:
@@ -15,7 +20,8 @@ class Port:
     A bound socket that does not listen makes the kernel refuse; the one that listens shares the port with it.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:  # sharing would hide that somebody else has the port
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -36,7 +42,7 @@ class Port:
     def url(self) -> str:
         """Of the endpoint."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self.tls is None else 'https'}://{host}:{self.port}"
 
     def close(self) -> None:
         """Give the port up."""
@@ -52,6 +58,9 @@ class Port:
 
 class Listening:
     """A port with its connections."""
+
+    signed = False
+    """See :class:`lastwriter.emulator.shell.http.Service`."""
 
     def __init__(self, port: Port) -> None:
         self.hanging = False
@@ -78,7 +87,15 @@ class Listening:
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=1024)
+        tls = self._port.tls
+        server = await loop.create_server(
+            lambda: Connection(self),
+            sock=listener,
+            backlog=1024,
+            ssl=tls,
+            ssl_handshake_timeout=_HANDSHAKE_S if tls is not None else None,
+            ssl_shutdown_timeout=_GOODBYE_S if tls is not None else None,
+        )
         if self._listener is listener:
             self._server = server
         else:  # told to refuse meanwhile

@@ -6,12 +6,14 @@ import asyncio
 import gc
 import os
 import signal
+import ssl
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
@@ -22,6 +24,8 @@ from lastwriter.emulator.core.environment import RESET, Reply
 from lastwriter.emulator.core.roundtrips import check_region, mrsc_regions, round_trip_ns
 from lastwriter.emulator.requests.errors import ApiError, internal_error, serialization
 from lastwriter.emulator.settings import Settings
+from lastwriter.emulator.shell.access import Access, load_access
+from lastwriter.emulator.shell.certificate import load_certificate
 from lastwriter.emulator.shell.control import ControlApi
 from lastwriter.emulator.shell.faultbook import FaultBook
 from lastwriter.emulator.shell.http import Exchange
@@ -54,25 +58,30 @@ class EmulatorConfig:
     """Stop when this process is no longer the parent."""
     bugs: Mapping[str, int] = field(default_factory=dict)
     """Planted: see :mod:`lastwriter.emulator.core.bugs`."""
+    auth: Path | None = None
+    """Access keys: see :mod:`lastwriter.emulator.shell.access`. None: signatures are not looked at."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
 
 
 def run(config: EmulatorConfig) -> int:
     """Serve until SIGTERM, SIGINT or the parent's end; the exit code. UserError for what the user can mend."""
     replicas = _replicas(config)
-    sockets = _bind(config)
+    access = load_access(config.auth, time.time) if config.auth is not None else None
+    sockets = _bind(config, _tls(config))
     try:
         import uvloop
 
-        return uvloop.run(_serve(config, replicas, sockets))
+        return uvloop.run(_serve(config, replicas, sockets, access))
     except ImportError:
-        return asyncio.run(_serve(config, replicas, sockets))
+        return asyncio.run(_serve(config, replicas, sockets, access))
     finally:
         for pair in sockets:
             pair.close()
 
 
-async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[Port]) -> int:
-    server = Server(config, ports)
+async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[Port], access: Access | None) -> int:
+    server = Server(config, ports, access)
     if config.table is not None:
         server.make_table(config.table, replicas, config.mode, config.witness)
     await server.open()
@@ -95,7 +104,7 @@ async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[
 class Server:
     """Core and sockets, on the running loop."""
 
-    def __init__(self, config: EmulatorConfig, ports: list[Port]) -> None:
+    def __init__(self, config: EmulatorConfig, ports: list[Port], access: Access | None) -> None:
         *data_ports, self._control_port = ports
         self.endpoints = {region: port.url for region, port in zip(config.regions, data_ports, strict=True)}
         self.control_url = self._control_port.url
@@ -108,7 +117,8 @@ class Server:
         self._waker = Waker(self._loop, self._on_timer)
         self.handled = 0
         self._services = {
-            region: RegionService(self, region, port) for region, port in zip(config.regions, data_ports, strict=True)
+            region: RegionService(self, region, port, access)
+            for region, port in zip(config.regions, data_ports, strict=True)
         }
         self._control = ControlService(self, self._control_port)
 
@@ -203,10 +213,12 @@ def refuse(exchange: Exchange, status: int, body: dict[str, Any]) -> None:
 class RegionService(Listening):
     """A Region's endpoint."""
 
-    def __init__(self, server: Server, region: str, port: Port) -> None:
+    def __init__(self, server: Server, region: str, port: Port, access: Access | None) -> None:
         super().__init__(port)
         self._owner = server
         self._region = region
+        self._access = access
+        self.signed = access is not None
 
     def request(self, exchange: Exchange, method: bytes, path: bytes, target: bytes | None, body: bytes) -> None:
         """A request to DynamoDB."""
@@ -224,6 +236,8 @@ class RegionService(Listening):
                 raise serialization("") from None
             if type(request) is not dict:
                 raise serialization("Unexpected field type")
+            if self._access is not None and (head := exchange.head) is not None:
+                self._access.admit(self._region, operation, request, head)
             self._owner.request(self._region, operation, request, exchange)
         except ApiError as error:
             refuse(exchange, error.status, error.body())
@@ -322,15 +336,23 @@ def _replicas(config: EmulatorConfig) -> tuple[str, ...]:
     return replicas
 
 
-def _bind(config: EmulatorConfig) -> list[Port]:
-    """One port for each Region and one for control."""
+def _tls(config: EmulatorConfig) -> ssl.SSLContext | None:
+    if config.tls_certificate is None:
+        if config.tls_key is not None:
+            raise UserError("--tls-key goes with --tls-cert FILE, the certificate")
+        return None
+    return load_certificate(config.tls_certificate, config.tls_key)
+
+
+def _bind(config: EmulatorConfig, tls: ssl.SSLContext | None) -> list[Port]:
+    """One port for each Region, and one for control, which speaks plain HTTP."""
     ports: list[Port] = []
     names = [*config.regions, "the control port"]
     try:
         for index, name in enumerate(names):
             wanted = config.port + index if config.port else 0
             try:
-                ports.append(Port(config.host, wanted))
+                ports.append(Port(config.host, wanted, tls if index < len(config.regions) else None))
             except (OSError, OverflowError) as error:
                 reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
                 raise UserError(
