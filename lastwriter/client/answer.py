@@ -50,20 +50,21 @@ def observed(operation: str, body: dict[str, Any], reply: Reply) -> tuple[int, i
     if reply.outcome is Outcome.OK:
         if operation == "GetItem":
             item = reply.body.get("Item")
-            return _marks(item) if item else _NOTHING if item is None else _UNSAID
+            return marks_of(item) if item else _NOTHING if item is None else _UNSAID
         returned, item = body.get("ReturnValues"), reply.body.get("Attributes")
         if returned == "ALL_NEW":
-            return _marks(item) if item else _UNSAID
+            return marks_of(item) if item else _UNSAID
         if returned == "ALL_OLD":
             # It shows the state that the call ended, not the one that it left.
-            return NULL, NULL, (_marks(item)[1] if item else ABSENT)
+            return NULL, NULL, (marks_of(item)[1] if item else ABSENT)
     elif reply.error == CONDITION_FAILED and body.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
         item = reply.body.get("Item")
-        return _marks(item) if item else _NOTHING
+        return marks_of(item) if item else _NOTHING
     return _UNSAID
 
 
-def _marks(item: dict[str, Any]) -> tuple[int, int, int]:
+def marks_of(item: dict[str, Any]) -> tuple[int, int, int]:
+    """Value, writer and the writer before of an item; NULL for what it lacks."""
     try:
         return int(item[VALUE_ATTRIBUTE]["N"]), int(item[WRITER_ATTRIBUTE]["N"]), int(item[PREVIOUS_ATTRIBUTE]["N"])
     except (KeyError, ValueError):  # not one of our own items

@@ -8,7 +8,7 @@ says what it replaced.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
@@ -18,9 +18,12 @@ from gevent import GreenletExit
 from lastwriter.client.answer import Answer, observed
 from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.keys import Key
+from lastwriter.client.outcome import ALREADY_APPLIED, CONDITION_FAILED
 from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import Attempts
+from lastwriter.client.sets import Sets
+from lastwriter.client.several import Part, Seen, SeveralItems
 from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import (
     ABSENT,
@@ -59,6 +62,10 @@ class KeyCodes:
         for key in keys:
             self.of(key)
 
+    def update(self, other: KeyCodes) -> None:
+        """Know what another one of the same recorder knows."""
+        self._codes.update(other._codes)
+
     def of(self, key: Key | str) -> tuple[int, int, int, int]:
         """Codes of key, class, home Region and logical key."""
         found = self._codes.get(name := _name(key))
@@ -85,6 +92,9 @@ class Also:
     add: str = ""
     """For ADD, without the word."""
     condition: str = ""
+    once: bool = False
+    """The condition is that this request has not been applied before: a later attempt that it refuses is recorded as
+    :data:`~lastwriter.client.outcome.ALREADY_APPLIED`."""
     names: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -106,27 +116,25 @@ class _Process:
 
 
 class _Flight:
-    """One attempt under way."""
+    """One attempt under way; a request on several items has several parts."""
 
-    __slots__ = ("attempt", "begun_ns", "codes", "expect", "intent", "kind", "op", "scheduled_ns", "value")
+    __slots__ = ("attempt", "begun_ns", "intent", "op", "parts", "scheduled_ns", "token")
 
     def __init__(
         self,
         op: int,
         intent: int,
         attempt: int,
-        kind: int,
-        codes: tuple[int, int, int, int],
-        value: int,
-        expect: int,
+        parts: Sequence[Part],
         scheduled_ns: int,
         begun_ns: int,
+        token: int = NULL,
     ) -> None:
-        self.op, self.intent, self.attempt, self.kind, self.codes = op, intent, attempt, kind, codes
-        self.value, self.expect, self.scheduled_ns, self.begun_ns = value, expect, scheduled_ns, begun_ns
+        self.op, self.intent, self.attempt, self.parts = op, intent, attempt, parts
+        self.scheduled_ns, self.begun_ns, self.token = scheduled_ns, begun_ns, token
 
 
-class Table:
+class Table(SeveralItems, Sets):
     """One user's view of the table: one Region, one attempt at a time.
 
     ``key`` is a :class:`~lastwriter.client.keys.Key` or its name. ``attempt`` comes from ``for attempt in
@@ -143,15 +151,20 @@ class Table:
         processes: Iterator[int],
         keys: KeyCodes,
         item_bytes: int = 0,
+        lives_in: str | None = None,
     ) -> None:
+        """``lives_in``: Region that the user lives in; None: ``region``."""
         self.name, self.region = table, region
         self._recorder, self._client, self._keys = recorder, client, keys
         self._process = _Process(processes)
         self._region_code = recorder.region.of(region)
+        self._lives_in = region if lives_in is None else lives_in
+        self._user_region_code = NO_CODE if self._lives_in == region else recorder.user_region.of(lives_in)
         self._workload_code = recorder.workload.of(workload)
         self._kinds = {kind: recorder.kind.of(kind) for kind in Kind}
         self._reads = {self._kinds[kind] for kind in READS}
         self._pad = {"S": "x" * (item_bytes - _OWN_BYTES)} if item_bytes > _OWN_BYTES else None
+        self._marks = _MARK if self._pad is None else f"{_MARK}, {PAD_ATTRIBUTE} = :padding"
         self._flight: _Flight | None = None
         self._join()
 
@@ -174,6 +187,7 @@ class Table:
         other = copy.copy(self)
         other.region, other._client, other._flight = region, client, None
         other._region_code = self._recorder.region.of(region)
+        other._user_region_code = NO_CODE if self._lives_in == region else self._recorder.user_region.of(self._lives_in)
         other._join()
         return other
 
@@ -194,29 +208,36 @@ class Table:
 
     def add(self, key: Key | str, delta: int = 1, attempt: Attempts | None = None, also: Also | None = None) -> Answer:
         """Add to the value; the answer carries the new one. ``also``: what the pattern writes or asks for besides."""
-        op = self._recorder.next_op()
-        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(delta)}}
-        expression, addition = _MARK, f"ADD {VALUE_ATTRIBUTE} :v"
-        if self._pad is not None:
-            values[":padding"] = self._pad
-            expression += f", {PAD_ATTRIBUTE} = :padding"
-        body: dict[str, Any] = {
-            "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
-            "ExpressionAttributeNames": _NAMES,
-            "ExpressionAttributeValues": values,
-            "ReturnValues": "ALL_NEW",
-        }
+        return self._add(Kind.ADD, key, delta, delta, attempt, also)
+
+    def take(self, key: Key | str, count: int = 1, attempt: Attempts | None = None, *, guarded: bool = True) -> Answer:
+        """Take some of what there is; ``guarded``: only if there is as much."""
+        enough = Also(condition=f"{VALUE_ATTRIBUTE} >= :count", values={":count": {"N": str(count)}})
+        return self._add(Kind.TAKE, key, -count, count, attempt, enough if guarded else None)
+
+    def append(self, ledger: Key, number: int, attempt: Attempts | None = None, *, guarded: bool = True) -> Answer:
+        """Write the entry of this number into a ledger (an item of its own); ``guarded``: only if there is none."""
+        entry, condition = ledger.part(f"/{number}"), f"attribute_not_exists({KEY_ATTRIBUTE})" if guarded else None
+        expect = ABSENT if guarded else NULL
+        return self._set(self._recorder.next_op(), Kind.APPEND, entry, number, condition, expect, attempt)
+
+    def _add(
+        self, kind: Kind, key: Key | str, delta: int, value: int, attempt: Attempts | None, also: Also | None
+    ) -> Answer:
+        op, once = self._recorder.next_op(), False
+        body = self._update(op, key, delta)
+        put, addition = "", f"ADD {VALUE_ATTRIBUTE} :v"
         if also is not None:
-            values.update(also.values)
+            once = also.once
+            body["ExpressionAttributeValues"].update(also.values)
             body["ExpressionAttributeNames"] = {**_NAMES, **also.names}
-            expression += f", {also.put}" if also.put else ""
+            put = f", {also.put}" if also.put else ""
             addition += f", {also.add}" if also.add else ""
             if also.condition:
                 body["ConditionExpression"] = also.condition
                 body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        body["UpdateExpression"] = f"{expression} {addition}"
-        return self._send(op, Kind.ADD, "UpdateItem", body, key, delta, NULL, attempt)
+        body["UpdateExpression"] = f"{self._marks}{put} {addition}"
+        return self._send(op, kind, "UpdateItem", body, key, value, NULL, attempt, once)
 
     def cas(self, key: Key | str, value: int, expect: int | None, attempt: Attempts | None = None) -> Answer:
         """Write the value if the item's writer is still ``expect`` (ABSENT: if there is still no item)."""
@@ -249,8 +270,9 @@ class Table:
     def call(self, operation: str, body: dict[str, Any], *, kind: Kind | None = None, key: str | None = None) -> Answer:
         """Any other call on one item, as it stands: recorded, but with no mark unless ``body`` sets one.
 
-        ``kind`` and ``key`` are taken from the call where they are not given. Calls on several items are not one
-        operation: use :meth:`record` for what they mean to the application.
+        ``kind`` and ``key`` are taken from the call where they are not given. For several items there are
+        :meth:`transact_write`, :meth:`transact_read`, :meth:`batch_write`, :meth:`batch_read` and :meth:`query`; for
+        what else a call may mean to the application :meth:`record`.
         """
         if operation not in _RECORDED_CALLS:
             raise ValueError(
@@ -282,8 +304,8 @@ class Table:
         """For the recorder: nobody waits any more for what is in flight; a write may take effect at any time."""
         flight = self._flight
         if flight is not None:
-            outcome = Outcome.FAIL if flight.kind in self._reads else Outcome.UNKNOWN
-            self._write_row(flight, NULL, NULL, NULL, outcome, error, flight.begun_ns, monotonic_ns())
+            seen = [Seen(Outcome.FAIL if part.kind in self._reads else Outcome.UNKNOWN, error) for part in flight.parts]
+            self._write_rows(flight, seen, flight.begun_ns, monotonic_ns())
 
     def _set(
         self,
@@ -295,25 +317,27 @@ class Table:
         expect: int,
         attempt: Attempts | None,
     ) -> Answer:
-        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
-        expression = f"{_MARK}, {VALUE_ATTRIBUTE} = :v"
-        if self._pad is not None:
-            values[":padding"] = self._pad
-            expression += f", {PAD_ATTRIBUTE} = :padding"
-        body: dict[str, Any] = {
-            "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
-            "UpdateExpression": expression,
-            "ExpressionAttributeNames": _NAMES,
-            "ExpressionAttributeValues": values,
-            "ReturnValues": "ALL_NEW",
-        }
+        body = self._update(op, key, value)
+        body["UpdateExpression"] = f"{self._marks}, {VALUE_ATTRIBUTE} = :v"
         if condition is not None:
             body["ConditionExpression"] = condition
             body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
             if ":expect" in condition:
-                values[":expect"] = {"N": str(expect)}
+                body["ExpressionAttributeValues"][":expect"] = {"N": str(expect)}
         return self._send(op, kind, "UpdateItem", body, key, value, expect, attempt)
+
+    def _update(self, op: int, key: Key | str, value: int) -> dict[str, Any]:
+        """An UpdateItem with marks and padding, still without its expression, which begins with ``self._marks``."""
+        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
+        if self._pad is not None:
+            values[":padding"] = self._pad
+        return {
+            "TableName": self.name,
+            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
+            "ExpressionAttributeNames": _NAMES,
+            "ExpressionAttributeValues": values,
+            "ReturnValues": "ALL_NEW",
+        }
 
     def _send(
         self,
@@ -325,7 +349,10 @@ class Table:
         value: int,
         expect: int,
         attempt: Attempts | None,
+        once: bool = False,
     ) -> Answer:
+        if attempt is not None and attempt.table is not None and attempt.table is not self:
+            return attempt.table._send(op, kind, operation, body, key, value, expect, attempt, once)
         flight = self._begin(op, kind, key, value, expect, attempt)
         try:
             reply = self._client.request(operation, body)
@@ -333,6 +360,8 @@ class Table:
             self.abandon(IN_FLIGHT if isinstance(raised, GreenletExit) else type(raised).__name__)
             raise
         error = reply.error
+        if once and error == CONDITION_FAILED and flight.attempt > 1:
+            error = ALREADY_APPLIED
         result, writer, previous = observed(operation, body, reply)
         self._write_row(flight, result, writer, previous, reply.outcome, error, reply.start_ns, reply.end_ns)
         answer = Answer(
@@ -356,10 +385,20 @@ class Table:
         scheduled_ns = who.scheduled_ns or begun_ns
         who.scheduled_ns = 0
         intent, number = (op, 1) if attempt is None else attempt.sending(op)
-        flight = _Flight(
-            op, intent, number, self._kinds[kind], self._keys.of(key), value, expect, scheduled_ns, begun_ns
-        )
-        self._flight = flight
+        part = Part(self._kinds[kind], self._keys.of(key), value, expect)
+        flight = self._flight = _Flight(op, intent, number, (part,), scheduled_ns, begun_ns)
+        return flight
+
+    def _part(self, kind: Kind, key: Key | str, value: int, expect: int) -> Part:
+        return Part(self._kinds[kind], self._keys.of(key), value, expect)
+
+    def _begin_several(self, op: int, parts: list[Part], attempt: Attempts | None, token: int) -> _Flight:
+        begun_ns = monotonic_ns()
+        who = self._process
+        scheduled_ns = who.scheduled_ns or begun_ns
+        who.scheduled_ns = 0
+        intent, number = (op, 1) if attempt is None else attempt.sending(op)
+        flight = self._flight = _Flight(op, intent, number, parts, scheduled_ns, begun_ns, token)
         return flight
 
     def _write_row(
@@ -372,16 +411,35 @@ class Table:
         error: str | None,
         start_ns: int,
         end_ns: int,
+        elements: list[int] | None = None,
     ) -> None:
         self._flight = None
-        key, key_class, home_region, logical_key = flight.codes
+        part = flight.parts[0]
+        key, key_class, home_region, logical_key = part.codes
         self._recorder.add(
             flight.op, flight.intent, flight.attempt, NULL, self._process.number, self._region_code, home_region,
-            self._workload_code, flight.kind, key_class, key, logical_key, flight.value, flight.expect, result, saw,
+            self._workload_code, part.kind, key_class, key, logical_key, part.value, part.expect, result, saw,
             prev, outcome, NO_CODE if error is None else self._recorder.error.of(error), flight.scheduled_ns,
-            start_ns, end_ns,
+            start_ns, end_ns, elements=elements, user_region=self._user_region_code,
         )  # fmt: skip
         if outcome is Outcome.UNKNOWN:
+            self._process.renew()
+
+    def _write_rows(self, flight: _Flight, seen: Iterable[Seen], start_ns: int, end_ns: int) -> None:
+        """One row an item, in the order asked for."""
+        self._flight = None
+        recorder, unknown = self._recorder, False
+        for part, one in zip(flight.parts, seen, strict=True):
+            key, key_class, home_region, logical_key = part.codes
+            recorder.add(
+                flight.op, flight.intent, flight.attempt, flight.token, self._process.number, self._region_code,
+                home_region, self._workload_code, part.kind, key_class, key, logical_key, part.value, part.expect,
+                one.result, one.saw, one.prev, one.outcome,
+                NO_CODE if one.error is None else recorder.error.of(one.error), flight.scheduled_ns, start_ns, end_ns,
+                user_region=self._user_region_code,
+            )  # fmt: skip
+            unknown |= one.outcome is Outcome.UNKNOWN
+        if unknown:
             self._process.renew()
 
 
