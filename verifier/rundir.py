@@ -72,8 +72,13 @@ class RunInfo(_File):
         default=[], description="of the `lastwriter` command that makes this run again, seed included; empty: not known"
     )
     versions: Versions
+    host: str | None = Field(
+        None,
+        description="the reference host, whose clock ``start_ns``, the phases and the faults are in: the Locust "
+        "master's; null: in runs that do not say, that of the only host",
+    )
     workers: list[WorkerInfo] = []
-    clock: list[ClockAnchor] = []
+    clock: list[ClockAnchor] = Field(default=[], description="readings of the other hosts' clocks")
     created: str = Field(description="ISO 8601, UTC, of the reference host's wall clock at ``created_ns``")
     created_ns: int = Field(description="monotonic time of the reference host")
     start_ns: int | None = Field(None, description="t0: the first schedule's origin; null if load never started")
@@ -120,6 +125,34 @@ class FaultRecord(_File):
     healed_ns: int | None = Field(None, description="first observation of it gone; null: never observed")
 
 
+class RouteEvent(_File):
+    """One line of ``routes.jsonl``: what the application's failover saw, decided and did.
+
+    ==========  ================================================================================================
+    unhealthy   so many canary probes of the Region failed in a row, the first of them begun at ``since_ns``: detected
+    healthy     so many were answered in a row, after the Region was unhealthy
+    drained     after ``healthy``: what was written elsewhere has arrived in the Region; its users may return
+    decided     the Region's users are to go ``to`` another one (or home again) from now on
+    flipped     the control record that says who is home to the Region's keys has been written
+    switched    users of one worker have followed, the first at ``since_ns``, the last at ``at_ns``
+    swept       one worker has read in ``to`` every key of which its users had a write acknowledged by the Region that
+                was given up; the reads are rows of the history, workload ``failover-sweep``
+    ==========  ================================================================================================
+    """
+
+    event: Literal["unhealthy", "healthy", "drained", "decided", "flipped", "switched", "swept"]
+    region: str = Field(description="whose users it is about")
+    at_ns: int = Field(description="monotonic time of the reference host")
+    since_ns: int | None = None
+    to: str | None = Field(None, description="where its users go; swept: the Region that was read")
+    number: int | None = Field(None, description="of the decision, from 1; what follows from it has the same")
+    epoch: int | None = Field(None, description="decided, flipped: write epoch of the Region's keys from now on")
+    worker: int | None = None
+    users: int | None = Field(None, description="switched: how many")
+    keys: int | None = Field(None, description="swept: how many keys")
+    unread: int | None = Field(None, description="swept: of them without an answer")
+
+
 class RunDirectory:
     """Paths inside ``results/<run>``; makes nothing by itself."""
 
@@ -140,6 +173,11 @@ class RunDirectory:
     def faults(self) -> Path:
         """:class:`FaultRecord` a line."""
         return self.path / "faults.jsonl"
+
+    @property
+    def routes(self) -> Path:
+        """:class:`RouteEvent` a line, in order of writing; missing where no load follows routes."""
+        return self.path / "routes.jsonl"
 
     @property
     def history(self) -> Path:

@@ -15,11 +15,13 @@ from typing import Any, Literal
 import gevent
 from locust.runners import LocalRunner
 
+from lastwriter.client import clock
 from lastwriter.client import options as cli
 from lastwriter.client.credentials import credentials_for
 from lastwriter.client.dispatch import Assignment, assignment
 from lastwriter.client.master import MasterRun
 from lastwriter.client.plan import LoadPlan
+from lastwriter.client.rollcall import RollCall
 from lastwriter.client.session import RunSession
 from lastwriter.client.slots import is_elastic
 from lastwriter.emulator.process import EmulatorProcess, start_emulator
@@ -37,6 +39,7 @@ class Coordinator:
         self.assigned: Assignment | None = None
         self.run_time_s: float | None = None
         """Length of a load without phases, from t0; None: until somebody stops it."""
+        self._roll = RollCall(self._send)
         self._run: MasterRun | None = None
         self._concluding: MasterRun | None = None
         self._plan: LoadPlan | None = None
@@ -81,15 +84,29 @@ class Coordinator:
         runner = self.environment.runner
         elastic = any(is_elastic(plan, load) for load in plan.loads)
         workers = _worker_ids(runner)
-        self.assigned = assignment(plan, workers, self.environment.user_classes)
+        anchors = self._roll.read(workers)
+        serve = [found.regions if (found := self._roll.present(client_id)) else () for client_id in workers]
+        if any(serve):
+            plan = plan.model_copy(update={"worker_regions": [list(regions) for regions in serve]})
+        try:
+            self.assigned = assignment(plan, workers, self.environment.user_classes)
+        except UserError as error:
+            if session is not None:
+                session.finish("aborted", str(error))
+            self._give_up(str(error), exit_code=2)
+            return
         if self.assigned is not None:
             # Locust waits for as many users as its options ask for; the plan knows better.
             runner.target_user_count = sum(sum(mine.values()) for mine in self.assigned.values())
         t0_ns = time.monotonic_ns() if elastic else None
         plan = plan.model_copy(update={"workers": len(workers), "t0_ns": t0_ns})
-        self._run = run = MasterRun(self, runner, plan, session, workers)
+        self._run = run = MasterRun(self, runner, plan, session, workers, self._roll, anchors)
         for number, client_id in enumerate(workers):
-            runner.send_message("lastwriter-plan", {"plan": plan.model_dump_json(), "worker": number}, client_id)
+            their_t0_ns = None if t0_ns is None else t0_ns + self._roll.offset_ns(client_id)
+            told = plan.model_copy(update={"t0_ns": their_t0_ns}).model_dump_json()
+            runner.send_message(
+                "lastwriter-plan", {"plan": told, "worker": number, "kernel": clock.kernel()}, client_id
+            )
         if t0_ns is not None:
             run.release(t0_ns)
 
@@ -122,7 +139,9 @@ class Coordinator:
 
     def on_message(self, kind: str, sender: str, data: dict[str, Any]) -> None:
         """A message from a worker."""
-        if self._run is not None:
+        if kind == "lastwriter-pong":
+            self._roll.on_pong(sender, data)
+        elif self._run is not None:
             self._run.on_message(kind, sender, data)
 
     def abort(self, reason: str) -> None:
@@ -139,6 +158,9 @@ class Coordinator:
         """Ctrl-C while another greenlet closes the run: it is to cut it short, and Locust must not exit before."""
         if self._concluding is not None:
             self._concluding.hurry()
+
+    def _send(self, kind: str, data: dict[str, Any], worker_id: str) -> None:
+        self.environment.runner.send_message(kind, data, worker_id)
 
     def _open_session(self) -> tuple[LoadPlan, RunSession]:
         settings, options = self._settings, self.options

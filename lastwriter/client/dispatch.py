@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from locust.dispatch import UsersDispatcher
 
 from lastwriter.client.plan import LoadPlan
-from lastwriter.client.slots import is_elastic, plan_slots
+from lastwriter.client.slots import is_elastic, slots_by_worker
 from lastwriter.client.worker import workload_of
 
 Assignment = Mapping[str, Mapping[str, int]]
@@ -16,16 +17,14 @@ Assignment = Mapping[str, Mapping[str, int]]
 
 
 def assignment(plan: LoadPlan, worker_ids: Sequence[str], user_classes: Iterable[type]) -> Assignment | None:
-    """What each worker runs; worker i of N takes every N-th process. None: Locust's user count decides."""
+    """What each worker runs (:func:`slots_by_worker`). None: Locust's user count decides."""
     if any(is_elastic(plan, load) for load in plan.loads):
         return None
     class_of = {workload_of(user_class): user_class.__name__ for user_class in user_classes}
-    counts: dict[str, dict[str, int]] = {worker_id: {} for worker_id in worker_ids}
-    for number, slot in enumerate(plan_slots(plan)):
-        mine = counts[worker_ids[number % len(worker_ids)]]
-        name = class_of[slot.load.workload]
-        mine[name] = mine.get(name, 0) + 1
-    return counts
+    return {
+        worker_id: Counter(class_of[slot.load.workload] for slot in slots)
+        for worker_id, slots in zip(worker_ids, slots_by_worker(plan, len(worker_ids)), strict=True)
+    }
 
 
 class PlanDispatcher(UsersDispatcher):

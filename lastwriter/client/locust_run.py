@@ -17,11 +17,12 @@ import gevent
 from locust import events
 from locust.runners import LocalRunner, MasterRunner, WorkerRunner
 
-from lastwriter.client import worker
+from lastwriter.client import clock, worker
 from lastwriter.client.coordinator import Coordinator
 from lastwriter.client.dispatch import PlanDispatcher
-from lastwriter.client.options import add_options
+from lastwriter.client.options import add_options, worker_regions
 from lastwriter.client.plan import LoadPlan
+from lastwriter.client.rollcall import answer
 from lastwriter.errors import UserError
 
 PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
@@ -84,8 +85,8 @@ def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator
         coordinator.run_time_s = float(environment.parsed_options.run_time)
         environment.parsed_options.run_time = None
         logger.info("the load ends %g s after it has begun", coordinator.run_time_s)
-    for kind in ("lastwriter-hello", "lastwriter-delta", "lastwriter-done", "lastwriter-failed"):
-        runner.register_message(kind, _listener(coordinator, kind))
+    for what in ("hello", "pong", "delta", "done", "failed", "piece", "routed"):
+        runner.register_message(f"lastwriter-{what}", _listener(coordinator, f"lastwriter-{what}"))
     environment.events.test_start.add_listener(lambda **_: coordinator.begin())
     environment.events.spawning_complete.add_listener(lambda **_: coordinator.all_users_are_there())
     environment.events.test_stopping.add_listener(lambda **_: coordinator.finish())
@@ -107,7 +108,8 @@ def _install_worker(environment: Any, runner: Any) -> None:
         plan, number = LoadPlan.model_validate_json(msg.data["plan"]), msg.data["worker"]
         finish()  # a run before this one, if its end was missed
         try:
-            run = worker.WorkerRun(plan, number, environment, runner.send_message)
+            away = msg.data["kernel"] != clock.kernel()
+            run = worker.WorkerRun(plan, number, environment, runner.send_message, away=away)
         except (OSError, UserError) as error:
             worker.set_current(None)
             what = f"cannot record to {plan.run_directory}" if isinstance(error, OSError) else "cannot take part"
@@ -123,13 +125,36 @@ def _install_worker(environment: Any, runner: Any) -> None:
         if run is not None:
             run.start(msg.data["t0_ns"])
 
+    def on_route(environment: Any, msg: Any, **_: Any) -> None:
+        run = worker.current()
+        if run is not None and run.number == msg.data["worker"]:
+            run.take_route(msg.data["routing"])
+
     def finish(**_: Any) -> None:
         run = worker.current()
         if run is not None:
             run.finish()
 
+    def on_pull(environment: Any, msg: Any, **_: Any) -> None:
+        run = worker.current()
+        if run is not None and run.number == msg.data["worker"]:
+            runner.send_message("lastwriter-piece", run.piece(msg.data))
+
+    def on_fetched(environment: Any, msg: Any, **_: Any) -> None:
+        run = worker.current()
+        if run is not None and run.number == msg.data["worker"]:
+            run.fetched()
+
+    serves = worker_regions(environment.parsed_options)
+    runner.register_message(
+        "lastwriter-ping",
+        lambda environment, msg, **_: runner.send_message("lastwriter-pong", answer(msg.data, serves)),
+    )
+    runner.register_message("lastwriter-pull", on_pull)
+    runner.register_message("lastwriter-fetched", on_fetched)
     runner.register_message("lastwriter-plan", on_plan)
     runner.register_message("lastwriter-start", on_start)
+    runner.register_message("lastwriter-route", on_route)
     # Users may take some seconds to end; meanwhile the worker goes on listening and sending.
     runner.register_message("lastwriter-finish", lambda environment, msg, **_: gevent.spawn(finish))
     environment.events.test_stopping.add_listener(finish)

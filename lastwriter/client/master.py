@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import click
@@ -18,14 +19,21 @@ import psutil  # type: ignore[import-untyped]  # comes with Locust
 from gevent.event import Event
 from locust.runners import MasterRunner
 
+from lastwriter.client.collect import Collector
+from lastwriter.client.clients import make_client
+from lastwriter.client.credentials import credentials_for
 from lastwriter.client.dispatch import Assignment
+from lastwriter.client.failover import Failover
 from lastwriter.client.live import Live
 from lastwriter.client.plan import LoadPlan
+from lastwriter.client.protocol import DynamoClient
+from lastwriter.client.rollcall import RollCall
+from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.session import Ended, RunSession
-from lastwriter.client.slots import plan_slots
+from lastwriter.client.slots import slots_by_worker
 from lastwriter.errors import UserError
-from verifier.rundir import PhaseWindow, RunDirectory, WorkerInfo
+from verifier.rundir import ClockAnchor, PhaseWindow, RunDirectory, WorkerInfo
 
 HEAD_START_S: Final = 0.3
 """Between setting t0 and t0 itself: the message has to be everywhere by then."""
@@ -38,6 +46,9 @@ HELLO_DEADLINE_S: Final = 5.0
 
 FINISH_SLACK_S: Final = 3.0
 """How long a worker may take to close its record, beyond the deadline of an attempt."""
+
+CLOCK_INTERVAL_S: Final = 5.0
+"""Between two readings of the clocks of other hosts."""
 
 _TICK_S: Final = 0.25
 
@@ -67,18 +78,29 @@ class MasterRun:
     """One run under way, seen from the master."""
 
     def __init__(
-        self, owner: Owner, runner: Any, plan: LoadPlan, session: RunSession | None, workers: list[str]
+        self,
+        owner: Owner,
+        runner: Any,
+        plan: LoadPlan,
+        session: RunSession | None,
+        workers: list[str],
+        roll: RollCall,
+        anchors: Sequence[ClockAnchor] = (),
     ) -> None:
         """``session``: the run directory of a run started by hand; None: somebody else opens and closes it.
 
-        ``workers`` are Locust's ids, in order of the workers' numbers.
+        ``workers`` are Locust's ids, in order of the workers' numbers; ``anchors`` what was read of their clocks.
         """
+        self._roll, self._anchors = roll, list(anchors)
+        self._collecting: dict[int, Collector] = {}
+        self._left_behind: list[str] = []
         self._owner, self._runner, self._plan, self._session = owner, runner, plan, session
         self._ids = {client_id: number for number, client_id in enumerate(workers)}
         self._hello: dict[int, dict[str, Any]] = {}
         self._done: dict[int, dict[str, Any]] = {}
         self._lost: set[int] = set()
         self._live: Live | None = None
+        self._failover: Failover | None = None
         self._early: list[dict[str, Any]] = []
         self._released = self._finished = False
         self._closed = Event()
@@ -100,8 +122,14 @@ class MasterRun:
         directory = RunDirectory(self._plan.run_directory)
         self._live = Live(directory, self._plan.phases, self._plan.endpoints, t0_ns)
         self._live.start([{**worker.model_dump(), "pid": self._pid(worker.worker)} for worker in self._worker_infos()])
+        for anchor in self._anchors:
+            self._live.event("clock", **anchor.model_dump())
         for delta in self._early:
-            self._live.add(delta)
+            self._live.add(self._in_my_time(delta))
+        self._greenlets.append(gevent.spawn(self._read_clocks_for_ever))
+        if any(load.failover == "routed" for load in self._plan.loads):
+            self._failover = Failover(self._plan, directory.routes, self._send_route, self._canary_client)
+            self._greenlets.append(gevent.spawn_later(max(0.0, (t0_ns - time.monotonic_ns()) / 1e9), self._failover.start))
         length = length_ns(self._plan.phases)
         if length is None and self._owner.run_time_s is not None:
             length = int(self._owner.run_time_s * 1e9)
@@ -114,11 +142,19 @@ class MasterRun:
             return  # of a run before this one
         if kind == "lastwriter-hello":
             self._hello[data["worker"]] = data
+        elif kind == "lastwriter-piece":
+            if data["worker"] in self._collecting:
+                self._collecting[data["worker"]].on_piece(data)
         elif kind == "lastwriter-delta":
             if self._live is None:
                 self._early.append(data)
             else:
-                self._live.add(data)
+                self._live.add(self._in_my_time(data))
+        elif kind == "lastwriter-routed":
+            if self._failover is not None:
+                ahead_ns, facts = self._roll.offset_ns(sender), data["facts"]
+                times = {name: facts[name] - ahead_ns for name in ("since_ns", "at_ns")}
+                self._failover.note({**facts, **times, "worker": data["worker"]})
         elif kind == "lastwriter-done":
             self._done[data["worker"]] = data
         elif kind == "lastwriter-failed":
@@ -130,6 +166,8 @@ class MasterRun:
             self._closed.wait(timeout=60)
             return
         self._finished = True
+        if self._failover is not None:
+            self._failover.close()
         try:
             for number, client_id in self._open_workers():
                 logger.debug("asking worker %d to finish", number)
@@ -145,6 +183,9 @@ class MasterRun:
             self._end_ns = time.monotonic_ns()
             if self._live is not None:
                 self._live.write(self._end_ns, everything=True)
+            self._read_clocks()
+            self._collect()
+            if self._live is not None:
                 facts = {} if self.aborted is None else {"aborted": self.aborted}
                 self._live.event("end", end_ns=self._end_ns, **facts)
         finally:
@@ -172,9 +213,11 @@ class MasterRun:
         phases = [PhaseWindow(name="load", start_ns=start_ns, end_ns=end_ns)] if start_ns is not None else []
         ended: Ended = "finished" if self.aborted is None else "aborted"
         try:
-            session.loaded(start_ns, end_ns, phases, self._worker_infos())
+            session.loaded(start_ns, end_ns, phases, self._worker_infos(), self._anchors)
             for number in sorted(self._lost):
                 session.warn(f"worker {number} was lost; its record may be incomplete")
+            for sentence in self._left_behind:
+                session.warn(sentence)
             try:
                 session.settle(plan.endpoints, self._owner.control_url(), stop=lambda: self._hurry)
             except KeyboardInterrupt:
@@ -190,22 +233,80 @@ class MasterRun:
         click.echo(f"\nThis run can be judged now:\n  lastwriter verify {session.directory.path}\n")
 
     def _worker_infos(self) -> list[WorkerInfo]:
-        slots = plan_slots(self._plan)
+        slots = slots_by_worker(self._plan, len(self._ids))
         return [
             WorkerInfo(
                 worker=number,
-                host=str(self._hello.get(number, {}).get("host", "unknown")),
-                regions=sorted(
-                    self._done.get(number, {}).get("regions")
-                    or {slot.region for slot in slots[number :: len(self._ids)]}
-                ),
+                host=found.host if (found := self._roll.present(client_id)) else "unknown",
+                regions=sorted(self._done.get(number, {}).get("regions") or {slot.region for slot in slots[number]}),
             )
-            for number in sorted(self._ids.values())
+            for client_id, number in sorted(self._ids.items(), key=lambda entry: entry[1])
         ]
 
     def _pid(self, number: int) -> int | None:
-        pid: int | None = self._hello.get(number, {}).get("pid")
-        return pid
+        """Of a worker on this host."""
+        client_id = next(client_id for client_id, its_number in self._ids.items() if its_number == number)
+        found = self._roll.present(client_id)
+        return found.pid if found is not None and self._roll.is_here(client_id) else None
+
+    def _in_my_time(self, delta: dict[str, Any]) -> dict[str, Any]:
+        """A worker's report, its clock read as the master's."""
+        client_id = next((client_id for client_id, number in self._ids.items() if number == delta["worker"]), "")
+        return {**delta, "upto_ns": delta["upto_ns"] - self._roll.offset_ns(client_id)}
+
+    def _read_clocks_for_ever(self) -> None:
+        while True:
+            gevent.sleep(CLOCK_INTERVAL_S)
+            self._read_clocks()
+
+    def _read_clocks(self) -> None:
+        """One more anchor for each host whose clock is not this one's."""
+        elsewhere = [
+            client_id
+            for client_id, number in self._ids.items()
+            if number not in self._lost and not self._roll.is_here(client_id)
+        ]
+        if not elsewhere:
+            return
+        for anchor in self._roll.read(elsewhere):
+            self._anchors.append(anchor)
+            if self._live is not None:
+                self._live.event("clock", **anchor.model_dump())
+
+    def _collect(self) -> None:
+        """Bring here what workers on other hosts have recorded."""
+        history = RunDirectory(self._plan.run_directory)
+        for client_id, number in sorted(self._ids.items(), key=lambda entry: entry[1]):
+            kept = self._hello.get(number, {}).get("directory")
+            if kept is None:
+                continue
+            found = self._roll.present(client_id)
+            where = f"{kept} on {found.host if found else 'its host'}"
+            files = self._done.get(number, {}).get("files")
+            if files is None:
+                self._leave_behind(number, where, "it was lost")
+                continue
+
+            def ask(data: dict[str, Any], client_id: str = client_id, number: int = number) -> None:
+                self._runner.send_message("lastwriter-pull", {**data, "worker": number}, client_id)
+
+            collector = self._collecting[number] = Collector(history, files, ask)
+            logger.info("fetching the record of worker %d: %.1f MB", number, collector.total_bytes / 1e6)
+            if collector.fetch(partial(self._is_gone, number, client_id)):
+                self._runner.send_message("lastwriter-fetched", {"worker": number}, client_id)
+            else:
+                self._leave_behind(number, where, collector.failure or "it could not be fetched")
+        self._collecting.clear()
+
+    def _leave_behind(self, number: int, where: str, why: str) -> None:
+        sentence = (
+            f"the record of worker {number} was not fetched ({why}): copy {where} into the run's history/, "
+            "then verify again"
+        )
+        logger.warning(sentence)
+        self._left_behind.append(sentence)
+        if self._live is not None:
+            self._live.event("left-behind", worker=number, sentence=sentence)
 
     def _release(self, t0_ns: int | None) -> None:
         hello_deadline = time.monotonic() + HELLO_DEADLINE_S
@@ -224,8 +325,18 @@ class MasterRun:
             )
         t0_ns = time.monotonic_ns() + int(HEAD_START_S * 1e9)
         for number, client_id in self._open_workers():
-            self._runner.send_message("lastwriter-start", {"worker": number, "t0_ns": t0_ns}, client_id)
+            their_t0_ns = t0_ns + self._roll.offset_ns(client_id)
+            self._runner.send_message("lastwriter-start", {"worker": number, "t0_ns": their_t0_ns}, client_id)
         self._begin(t0_ns)
+
+    def _send_route(self, routing: Routing) -> None:
+        for number, client_id in self._open_workers():
+            message = {"worker": number, "routing": routing.message()}
+            self._runner.send_message("lastwriter-route", message, client_id)
+
+    def _canary_client(self, region: str, deadline_s: float) -> DynamoClient:
+        plan = self._plan
+        return make_client(plan.client, plan.endpoints[region], region, credentials_for(plan.target), deadline_s)
 
     def _end_at(self, end_ns: int) -> None:
         gevent.sleep(max(0.0, (end_ns - time.monotonic_ns()) / 1e9))
@@ -265,9 +376,9 @@ class MasterRun:
         """Its process has ended, or Locust has not heard of it for some seconds."""
         if not isinstance(self._runner, MasterRunner):
             return False
-        hello = self._hello.get(number)
-        if hello is not None and hello["host"] == socket.gethostname():
-            return not _lives(hello["pid"])
+        pid = self._pid(number)
+        if pid is not None:
+            return not _lives(pid)
         node = self._runner.clients.get(client_id)
         return node is None or node.state == "missing"
 

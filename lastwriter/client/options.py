@@ -82,6 +82,11 @@ def add_options(parser: Any) -> None:
     add("--item-bytes", type=int, default=0, metavar="N", help="size of every item written; default: what it takes")
     add("--pattern", choices=get_args(Pattern), default="naive", help="how items are written; default: naive")
     add("--retry", choices=get_args(Retry), default="none", help="what users do after a failure; default: none")
+    add(
+        "--worker-regions",
+        metavar="A,B",
+        help="a worker on another machine: run the users of these Regions only; default: of any",
+    )
     for action in group._group_actions:
         # Locust's parser sets these, its groups do not.
         action.include_in_web_ui = action.dest in _IN_WEB_UI
@@ -117,6 +122,11 @@ def read_settings(options: Any) -> Settings:
         client=options.client,
         results=Path(options.results),
     )
+
+
+def worker_regions(options: Any) -> tuple[str, ...]:
+    """Regions whose users a worker runs; none: any."""
+    return tuple(part.strip() for part in (options.worker_regions or "").split(",") if part.strip())
 
 
 def make_loads(options: Any, user_classes: Iterable[type], users: int) -> list[Load]:

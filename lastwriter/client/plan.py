@@ -19,16 +19,23 @@ Pattern = Literal[
     "home-region",
     "fenced",
     "leader",
+    "read-all",
     "region-items",
+    "region-sets",
+    "compacted",
     "region-attributes",
     "sharded",
     "idempotent",
+    "last-request-id",
     "client-timestamp",
 ]
 """How an application writes a counter or a register; see docs/patterns.md for the weakness of each."""
 
 OWNED: Final = frozenset({"home-region", "fenced"})
 """Patterns that give each key a home Region, the only one that writes it."""
+
+Failover = Literal["none", "routed", "sdk-retry"]
+"""What the application does about a Region that does not answer; see docs/patterns.md."""
 
 Retry = Literal["none", "eager", "jittered"]
 """What the application does after a retryable failure. Every attempt is recorded."""
@@ -86,8 +93,17 @@ class Load(_Strict):
     think: Duration = Field(0.0, description="pause of a closed-loop process between intents")
     item_bytes: int = Field(0, ge=0, le=400_000, description="padding of every item written")
     retry: Retry = "none"
+    failover: Failover = Field(
+        "none",
+        description="routed: users follow the health of their Region (see `health`); sdk-retry: each further attempt "
+        "goes to another Region",
+    )
+    degraded_reads: bool = Field(False, description="a strong read that fails is tried once more as an eventual one")
     shards: int = Field(
         8, ge=2, description="pattern sharded: items that a key (a hot key, if there is a hot set) becomes"
+    )
+    fold: Duration = Field(
+        1.0, description="pattern compacted: a user in the first Region folds what it adds to at most this often"
     )
     clock_error: Duration = Field(
         0.0, description="pattern client-timestamp: each process's clock is off by up to this, either way"
@@ -102,6 +118,23 @@ class Load(_Strict):
                 "`rate` (open loop) and `users` (closed loop) exclude each other; `processes` share a rate"
             )
         return self
+
+
+class Health(_Strict):
+    """What decides on failover and failback, for loads with `failover: routed`."""
+
+    interval: Duration = Field(1.0, gt=0, description="between two probes of a Region by its canary")
+    timeout: Duration = Field(1.0, gt=0, description="a probe without an answer by then has failed")
+    threshold: int = Field(3, ge=1, description="failed probes in a row that make a Region unhealthy; answered: healthy")
+    ttl: Duration = Field(5.0, description="time to live of a route: users follow a new one within this")
+    failback: Literal["at-once", "drained", "never"] = Field(
+        "drained",
+        description="when users return to a Region that is healthy again; drained: when what was written elsewhere "
+        "arrives there in time",
+    )
+    drained_within: Duration = Field(
+        2.0, gt=0, description="failback drained: a canary's beat is seen in the Region that returns no later than this"
+    )
 
 
 class PlannedPhase(_Strict):
@@ -127,5 +160,10 @@ class LoadPlan(_Strict):
     client: Literal["wire", "boto3"] = "wire"
     loads: list[Load]
     phases: list[PlannedPhase] = Field(description="empty: until stopped")
+    health: Health = Health()
     t0_ns: int | None = Field(None, description="origin of every schedule; set by the master when all users are there")
     workers: int | None = Field(None, description="how many share the processes; set by the master")
+    worker_regions: list[list[str]] = Field(
+        default=[],
+        description="by worker: the Regions whose processes it runs, none meaning any; empty: every worker runs any",
+    )

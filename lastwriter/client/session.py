@@ -21,9 +21,19 @@ from typing import Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lastwriter.client import clock
 from lastwriter.errors import UserError
 from verifier.errors import RecordError
-from verifier.rundir import Mode, PhaseWindow, RunDirectory, RunInfo, Versions, WorkerInfo, write_atomically
+from verifier.rundir import (
+    ClockAnchor,
+    Mode,
+    PhaseWindow,
+    RunDirectory,
+    RunInfo,
+    Versions,
+    WorkerInfo,
+    write_atomically,
+)
 
 Ended = Literal["finished", "stopped", "interrupted", "aborted"]
 Target = Literal["emulator", "endpoints", "aws"]
@@ -81,6 +91,7 @@ class RunSession:
             seed=seed,
             arguments=list(arguments),
             versions=_versions(),
+            host=clock.host(),
             created=now.isoformat(timespec="milliseconds"),
             created_ns=created_ns,
         )
@@ -111,12 +122,14 @@ class RunSession:
         end_ns: int | None,
         phases: Iterable[PhaseWindow] = (),
         workers: Iterable[WorkerInfo] = (),
+        anchors: Iterable[ClockAnchor] = (),
     ) -> None:
-        """Note when load began (t0) and ended, in which phases, and who drove it."""
+        """Note when load began (t0) and ended, in which phases, who drove it, and how their clocks stood."""
         self.info.start_ns = start_ns
         self.info.end_ns = end_ns
         self.info.phases = list(phases)
         self.info.workers = list(workers)
+        self.info.clock = list(anchors)
         self._write_info()
 
     def warn(self, sentence: str) -> None:

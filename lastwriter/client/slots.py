@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lastwriter.client.plan import Load, LoadPlan
+from lastwriter.errors import UserError
 
 MOST_PATIENT_S = 0.2
 """A process is assumed to need this long for an intent when the number of processes is left to us."""
@@ -42,10 +43,27 @@ def plan_slots(plan: LoadPlan) -> list[Slot]:
     ]
 
 
+def slots_by_worker(plan: LoadPlan, workers: int) -> list[list[Slot]]:
+    """Who runs which process: the worker that has the fewest so far, of those that run processes of its Region.
+
+    UserError if a Region has none.
+    """
+    mine: list[list[Slot]] = [[] for _ in range(workers)]
+    for slot in plan_slots(plan):
+        willing = [number for number in range(workers) if _serves(plan, number, slot.region)]
+        if not willing:
+            raise UserError(
+                f"no worker runs the processes of {slot.region}: start one with --worker-regions {slot.region}, "
+                "or one without --worker-regions"
+            )
+        mine[min(willing, key=lambda number: len(mine[number]))].append(slot)
+    return mine
+
+
 def worker_slots(plan: LoadPlan, worker: int, workers: int) -> dict[int, Iterator[Slot]]:
-    """What worker i of N runs, by position of the load: every N-th slot; endless ones where Locust counts users."""
+    """What a worker runs, by position of the load: its share of the slots; endless ones where Locust counts users."""
     mine: dict[int, list[Slot]] = {index: [] for index in range(len(plan.loads))}
-    for slot in plan_slots(plan)[worker::workers]:
+    for slot in slots_by_worker(plan, workers)[worker]:
         mine[slot.load_index].append(slot)
     return {
         index: _endless(plan, index, worker, workers) if is_elastic(plan, load) else iter(mine[index])
@@ -104,9 +122,17 @@ def _unfairness(count: int, shares: Mapping[str, float]) -> float:
 
 def _endless(plan: LoadPlan, load_index: int, worker: int, workers: int) -> Iterator[Slot]:
     load = plan.loads[load_index]
-    for process, region in enumerate(region_cycle(shares_of(load, list(plan.endpoints)))):
+    shares = shares_of(load, list(plan.endpoints))
+    mine = {region: share for region, share in shares.items() if _serves(plan, worker, region)}
+    for process, region in enumerate(region_cycle(mine) if mine else ()):
         if process % workers == worker:
             yield Slot(load_index, load, process, None, region, _seed(plan, load_index, process))
+
+
+def _serves(plan: LoadPlan, worker: int, region: str) -> bool:
+    """Whether a worker runs the processes of a Region."""
+    only = plan.worker_regions[worker] if plan.worker_regions else []
+    return not only or region in only
 
 
 def _seed(plan: LoadPlan, load_index: int, process: int) -> str:

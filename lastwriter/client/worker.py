@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +12,16 @@ import gevent
 from gevent.event import Event
 from locust.user.task import LOCUST_STATE_STOPPING
 
-from lastwriter.client import credentials
+from lastwriter.client import collect, credentials
 from lastwriter.client.clients import make_client
 from lastwriter.client.clock import monotonic_ns
+from lastwriter.client.collect import files_of, forget, read_piece
 from lastwriter.client.keys import Key, load_keys
 from lastwriter.client.plan import Load, LoadPlan
 from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
+from lastwriter.client.retry import Breaker
+from lastwriter.client.routes import SWEEP, RoutedUser, Routes, Routing
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
 from lastwriter.client.stats import add_to_locust, cells_of, rounded_ms
@@ -40,7 +41,7 @@ _MOST_PROCESSES: Final = 1 << 31
 """Process ids are 32 bits; every worker takes its own residue of them."""
 
 
-class LoadUser(Protocol):
+class LoadUser(RoutedUser, Protocol):
     """What the worker needs of a user."""
 
     def offered_by(self, at_ns: int) -> int: ...
@@ -56,8 +57,10 @@ class WorkerRun:
         environment: Any,
         send: Callable[[str, dict[str, Any]], None],
         client_of: Callable[[LoadPlan, str, float], DynamoClient] | None = None,
+        *,
+        away: bool = False,
     ) -> None:
-        """``send(message type, data)`` goes to the master.
+        """``send(message type, data)`` goes to the master, which is on another host where ``away``.
 
         OSError if the history cannot be written, UserError if there is nothing to sign requests with.
         """
@@ -86,11 +89,15 @@ class WorkerRun:
         self._cells: list[dict[str, Any]] = []
         self._greenlets: list[gevent.Greenlet] = []
         self.regions: set[str] = set()
-        history = RunDirectory(plan.run_directory).history
+        self._away = away
+        history = RunDirectory(collect.away(plan.run) if away else plan.run_directory).history
         history.mkdir(parents=True, exist_ok=True)
         self._history = history
         self.truth = Truth(_lag_file(history, worker), 0)
         self.recorder = Recorder(history / f"worker-{worker}.arrow", worker, on_rows=self._on_rows)
+        self._breakers: dict[str, Breaker] = {}
+        self.routes = self._routes() if any(load.failover == "routed" for load in plan.loads) else None
+        """None: nobody follows any."""
         if plan.t0_ns is not None:
             self.start(plan.t0_ns)
 
@@ -147,7 +154,17 @@ class WorkerRun:
             self._processes,
             codes,
             slot.load.item_bytes,
+            slot.region,
         )
+
+    def breaker(self, region: str) -> Breaker:
+        """The circuit breaker of a Region, of all users of this worker that have one."""
+        return self._breakers.setdefault(region, Breaker())
+
+    def take_route(self, message: dict[str, Any]) -> None:
+        """The master has decided where users go."""
+        if self.routes is not None and not self.closed:
+            self.routes.take(Routing(**message))
 
     def client(self, region: str, load: Load) -> DynamoClient:
         """The client of a Region, shared by all users that ask it with the same deadline."""
@@ -182,6 +199,8 @@ class WorkerRun:
             return
         self.closed = True
         try:
+            if self.routes is not None:
+                self.routes.close()
             self._end_users(self._longest_deadline_s() + LAST_WORD_S if grace_s is None else grace_s)
         finally:
             gc.unfreeze()
@@ -198,12 +217,41 @@ class WorkerRun:
                     "rows": self.recorder.rows_written,
                     "failure": self.recorder.failure,
                     "regions": sorted(self.regions),
+                    "files": files_of(self._history, self.number),
                 },
             )
 
     def hello(self) -> dict[str, Any]:
-        """Who this worker is, for the master."""
-        return {"worker": self.number, "host": socket.gethostname(), "pid": os.getpid()}
+        """That this worker is ready, and where its record stays until it is fetched; null: the run directory."""
+        return {"worker": self.number, "directory": str(self._history) if self._away else None}
+
+    def piece(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """A piece of this worker's record (:func:`lastwriter.client.collect.read_piece`)."""
+        return {"worker": self.number, **read_piece(self._history, asked)}
+
+    def fetched(self) -> None:
+        """The master has the whole record: it need not stay here."""
+        if self._away:
+            forget(self._history, self.number)
+
+    def _routes(self) -> Routes:
+        load = next(load for load in self.plan.loads if load.failover == "routed")
+
+        def table_in(region: str) -> Table:
+            known = KeyCodes(self.recorder, [])
+            for codes in self._key_codes.values():
+                known.update(codes)
+            client = self.client(region, load)
+            return Table(self.recorder, client, self.plan.table, region, SWEEP, self._processes, known)
+
+        def tell(facts: dict[str, Any]) -> None:
+            self._send("lastwriter-routed", {"worker": self.number, "facts": facts})
+
+        def catch_up() -> None:
+            self.recorder.flush()
+            self._count_rows()
+
+        return Routes(self.recorder, self._users.values, tell, table_in, catch_up, self.plan.seed)
 
     def _end_users(self, grace_s: float) -> None:
         group = self._environment.runner.user_greenlets
@@ -252,6 +300,8 @@ class WorkerRun:
     def _count_rows(self) -> None:
         batches, self._rows = self._rows, []
         for rows in batches:
+            if self.routes is not None:
+                self.routes.note(rows)
             for cell in cells_of(rows, self.recorder, self.t0_ns):
                 add_to_locust(self._environment.stats, cell, self.t0_ns)
                 self._cells.append(cell.message())

@@ -19,7 +19,7 @@ from lastwriter.drill.processes import Child, Processes, free_port, last_line
 from lastwriter.drill.profile import Profile
 from lastwriter.drill.progress import Progress
 from lastwriter.errors import RunAborted, UserError
-from verifier.rundir import WorkerInfo, write_atomically
+from verifier.rundir import ClockAnchor, WorkerInfo, write_atomically
 
 if TYPE_CHECKING:
     from lastwriter.emulator.process import EmulatorProcess
@@ -198,6 +198,8 @@ class Supervisor:
             pid = load.pids.get(entry["worker"])
             if any(worker.process.pid == pid and worker.running for worker in load.children):
                 self._lost(f"worker {entry['worker']} does not answer any more")
+        elif event == "clock":
+            load.anchors.append(ClockAnchor(**{name: entry[name] for name in ClockAnchor.model_fields}))
         elif event == "end":
             load.ended = True
             load.end_ns = entry["end_ns"]
@@ -270,7 +272,7 @@ class Supervisor:
         with self._interrupts.second_only():
             if load.start_ns:
                 phases = phase_windows(profile, load.start_ns, end_ns)
-                session.loaded(load.start_ns, end_ns, phases, load.workers)
+                session.loaded(load.start_ns, end_ns, phases, load.workers, load.anchors)
                 if emulator.process.poll() is None:
                     self._progress.step("settling: waiting for replication, then reading every replica")
                     before = self._interrupts.count
@@ -316,6 +318,8 @@ class _Load:
         self.pids: dict[int, int] = {}
         """Locust's number of a worker → its process."""
         self.workers: list[WorkerInfo] = []
+        self.anchors: list[ClockAnchor] = []
+        """Readings of other hosts' clocks."""
         self.aborted: str | None = None
         """Why Locust could not go on; null: it could."""
 
