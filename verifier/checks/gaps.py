@@ -40,7 +40,7 @@ class Gap:
     row: int
     """The write whose predecessor is not known; :data:`NOT_FOUND` if it has no row."""
     passed_ns: int
-    """The gap had been passed by then: what began later cannot be below it."""
+    """The gap had been passed by then, as far as clocks are known: what began later cannot be below it."""
     kept: tuple[int, int] | None
     """Least and most acknowledged writes below the gap that are in the lineage; null: no bounds."""
 
@@ -107,7 +107,8 @@ class _Key:
         self._first_left = 0
         """Everything before this place of ``_by_start`` is in the lineage."""
         self._chained = 0
-        self._passed = min(_final_ends(key, context), default=FOREVER)
+        self._slack = 2 * context.epsilon_ns
+        self._passed = min((end + self._slack for end in _final_ends(key, context)), default=FOREVER)
         self._counter = bool(of_kind(history, Kind.ADD)[rows].all())
         self._by_result = self._answered[np.argsort(history.result[self._answered], kind="stable")]
         self._results = history.result[self._by_result]
@@ -228,7 +229,7 @@ class _Key:
         added = np.array(chain[self._chained :], np.int64)
         added = added[added < len(history)]
         ends = history.end_ns[added[history.outcome[added] == Outcome.OK]]
-        self._passed = min(self._passed, int(ends.min()) if len(ends) else FOREVER)
+        self._passed = min(self._passed, int(ends.min()) + self._slack if len(ends) else FOREVER)
         self._chained = len(chain)
 
     def _is_left(self, row: int) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from verifier.checks import counter_sweep, explain, explain_order
+from verifier.checks.by_host import by_host
 from verifier.checks.conditions import check_lost_update, check_unique
 from verifier.checks.convergence import check_convergence
 from verifier.checks.explain import Explainer
@@ -15,6 +16,7 @@ from verifier.checks.refusals import check_forks, check_refused
 from verifier.checks.region_order import check_region_order
 from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
+from verifier.checks.searched import search_counters, search_registers, with_search
 from verifier.checks.sessions import check_sessions
 from verifier.checks.store import check_store
 from verifier.checks.types import Check
@@ -44,7 +46,7 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
     CheckRow(
         "register",
         "strong reads and writes are linearizable, all Regions together",
-        check_register,
+        with_search(by_host(check_register, search_registers)),
         explain_order.order,
         ("saw",),
         {"MREC": "invariant", "MRSC": "contract"},
@@ -52,7 +54,7 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
     CheckRow(
         "counter",
         "counters count every increment once, all Regions together",
-        counter_sweep.check_counters,
+        by_host(counter_sweep.check_counters, search_counters),
         counter_sweep.explain,
         ("result",),
         {"MREC": "invariant", "MRSC": "contract"},
@@ -60,7 +62,7 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
     CheckRow(
         "local_register",
         "strong reads and writes are linearizable within each Region",
-        check_local_register,
+        by_host(check_local_register),
         explain_order.order,
         ("saw",),
         {"MREC": "contract"},

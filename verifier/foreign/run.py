@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from verifier.checks.marks import of_kind, updates
-from verifier.history.columns import NULL, History
+from verifier.history.columns import NULL, History, Int64
 from verifier.history.reader import read_history, read_replicas
 from verifier.history.schema import ABSENT, Kind, Outcome
 from verifier.rundir import RunDirectory
@@ -74,8 +74,14 @@ def counter_keys(history: History) -> Any:
 
 def operations_of(history: History, counters: Any) -> Iterator[Operation]:
     """Every row but the eventually consistent reads, in order of start. ``counters``: see :func:`counter_keys`."""
+    rows = np.argsort(history.start_ns, kind="stable")
+    return (operation for _, operation in operations_of_rows(history, counters, rows))
+
+
+def operations_of_rows(history: History, counters: Any, rows: Int64) -> Iterator[tuple[int, Operation]]:
+    """The same of some rows, each with its row."""
     kinds = history.kinds
-    for row in np.argsort(history.start_ns, kind="stable").tolist():
+    for row in rows.tolist():
         kind = kinds[history.kind[row]]
         key = int(history.key[row])
         if kind == Kind.READ_EVENTUAL or not _tells(history, row, kind, bool(counters[key])):
@@ -98,7 +104,7 @@ def operations_of(history: History, counters: Any) -> Iterator[Operation]:
         if answer == "fail" and call.function == "cas" and error is None and history.saw[row] != NULL:
             # It handed the item back: a read, which says more than the refusal.
             operation = replace(operation, call=Call("read", None, "ok", _mark(int(history.saw[row]))))
-        yield operation
+        yield row, operation
 
 
 def _tells(history: History, row: int, kind: str, counter: bool) -> bool:

@@ -88,7 +88,7 @@ def judge(
     worst = {"violated": 0, "unknown": 1, "holds": 2}
     done.sort(key=lambda part: (worst[part.found.verdict], len(part.operations)))
     if done and done[0].found.verdict == "violated":
-        done[0] = replace(done[0], witness=_witness(done[0], model))
+        done[0] = replace(done[0], witness=witness_of(done[0].operations, done[0].found.stuck[0], model))
     verdict = merge(part.found.verdict for part in done if part.operations)
     return Judged(model, verdict, tuple(done), dropped, _notes(done, model))
 
@@ -229,12 +229,14 @@ def _searched(operations: Sequence[Operation], model: Model, limits: Limits) -> 
         return Linearisation("unknown", (), (), model.init(), 0, reason)
 
 
-def _witness(part: Part, model: Model) -> tuple[int, ...]:
-    """Places of operations that are illegal on their own; see the top of this file."""
+def witness_of(operations: Sequence[Operation], stuck: int, model: Model) -> tuple[int, ...]:
+    """Places of operations that are illegal on their own; see the top of this file.
+
+    ``stuck``: place of the one whose return no order explains. Empty where the time for it was too short.
+    """
     until = time.monotonic() + _WITNESS_S
-    operations = part.operations
     model = replace(model, reachable=None)  # looking ahead pays for long searches only
-    last = operations[part.found.stuck[0]].end
+    last = operations[stuck].end
     assert last is not None
     # Nothing after the return that could not be explained matters; what was under way then is as good as unanswered.
     kept = [at for at, operation in enumerate(operations) if operation.end is not None and operation.end <= last]
