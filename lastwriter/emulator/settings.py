@@ -65,6 +65,9 @@ class Settings(BaseModel):
         409, description="HTTP status of ReplicatedWriteConflictException"
     )
     table_creation: Duration = Field(0.0, description="time until a table or a replica is ACTIVE, or gone")
+    fill_rate: Annotated[float, BeforeValidator(_whole), Field(ge=0)] = Field(
+        0, description="items a second that are copied into a new replica, a restored table or a new index; 0: all at once"
+    )
     mrsc_regions: Literal["listed", "any"] = Field(
         "listed", description="whether MRSC is refused outside the Regions that AWS documents for it"
     )

@@ -146,6 +146,11 @@ class Arranged:
         self._observers.remove(observer)
         self._watch()
 
+    @property
+    def observers(self) -> list[Observer]:
+        """Who is told."""
+        return list(self._observers)
+
     def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
         """The replica had ``old`` and has ``new``."""
         for rows in self._at_once.values():

@@ -34,6 +34,8 @@ def describe(member: Member) -> dict[str, Any]:
         }
     if table.stream_view_type and member.stream_label:
         description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream_view_type}
+    if member.restore is not None:
+        description["RestoreSummary"] = member.restore
     if member.stream_label:
         description["LatestStreamLabel"] = member.stream_label
         description["LatestStreamArn"] = f"{member.arn}/stream/{member.stream_label}"
@@ -55,6 +57,7 @@ def _membership(member: Member, table: Table) -> dict[str, Any]:
             {
                 "RegionName": other.region,
                 "ReplicaStatus": other.status,
+                **_progress(other),
                 "GlobalTableSettingsReplicationMode": "ENABLED_WITH_OVERRIDES",
             }
             for other in others
@@ -65,6 +68,12 @@ def _membership(member: Member, table: Table) -> dict[str, Any]:
     if table.witness:
         shown["GlobalTableWitnesses"] = [{"RegionName": table.witness, "WitnessStatus": table.witness_status}]
     return shown
+
+
+def _progress(member: Member) -> dict[str, str]:
+    if not member.joining or not member.to_fill:
+        return {}
+    return {"ReplicaStatusPercentProgress": str(100 * member.filled // member.to_fill)}
 
 
 def _index(member: Member, index: IndexState) -> dict[str, Any]:

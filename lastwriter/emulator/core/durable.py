@@ -307,8 +307,8 @@ class Tables:
         """Record what is different from last time."""
         present = set()
         for table in tables:
-            text = orjson.dumps(described(table, self._epoch_s))
             number_ = self.number_of(table)
+            text = orjson.dumps(described(table, self._epoch_s))
             present.add(number_)
             if self.known.get(number_) != text:
                 self.known[number_] = text
@@ -337,7 +337,14 @@ def described(table: Table, epoch_s: float) -> dict[str, Any]:
             for replica, (source, since_ns) in table.sources.items()
         },
         "indexes": {
-            name: [index.read_units, index.write_units, index.status, index.backfilling]
+            name: [
+                index.read_units,
+                index.write_units,
+                index.status,
+                index.backfilling,
+                index.most_read_units,
+                index.most_write_units,
+            ]
             for name, index in table.indexes.items()
         },
         "unread": sorted(table.schema.backfilling),

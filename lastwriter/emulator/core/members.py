@@ -21,8 +21,8 @@ class Member:
     """A table of one Region: alone, or a replica of a global table."""
 
     __slots__ = (
-        "arn", "arranged", "created", "deletion_protection", "expiry", "region", "status", "store", "stream",
-        "stream_label", "table", "table_id", "tags",
+        "arn", "arranged", "created", "deletion_protection", "expiry", "filled", "joining", "region", "restore",
+        "status", "store", "stream", "stream_label", "table", "table_id", "tags", "to_fill",
     )  # fmt: skip
 
     def __init__(
@@ -39,15 +39,19 @@ class Member:
         self.stream_label: str | None = None
         self.tags: dict[str, str] = {}
         self.expiry: Expiry | None = None
+        self.joining = False  # becoming a replica, or being restored: only DescribeTable knows of it
+        self.filled = self.to_fill = 0  # items copied from other replicas, of so many
+        self.restore: dict[str, Any] | None = None  # RestoreSummary, while that is under way
         self.arn = f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table.schema.name}"
 
     def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:
         """The table's data is in ``store`` from now on."""
         store.meter = self.store.meter if hasattr(self, "store") else None
         self.store = store
+        observers = self.arranged.observers if hasattr(self, "arranged") else []
         self.arranged = Arranged(self.table.schema, store, later)
-        if self.stream is not None:
-            self.arranged.observe(self.stream)
+        for observer in observers:
+            self.arranged.observe(observer)
 
 
 @dataclass(slots=True)
@@ -57,10 +61,10 @@ class IndexState:
     schema: IndexSchema
     read_units: int = 0
     write_units: int = 0
-    most_read_units: int | None = None
-    most_write_units: int | None = None
     status: str = "ACTIVE"
     backfilling: bool = False
+    most_read_units: int | None = None
+    most_write_units: int | None = None
 
 
 def index_state(schema: IndexSchema, given: dict[str, Any], status: str = "ACTIVE") -> IndexState:
@@ -70,8 +74,9 @@ def index_state(schema: IndexSchema, given: dict[str, Any], status: str = "ACTIV
         schema,
         units.get("ReadCapacityUnits", 0),
         units.get("WriteCapacityUnits", 0),
+        status,
+        False,
         *maximum(given),
-        status=status,
     )
 
 

@@ -173,12 +173,9 @@ class MrecTable:
         environment.network.observers.append(self)
 
     def add(self, region: str) -> MrecReplica:
-        """A new copy with everything that the others have."""
+        """A new copy, empty: the others' writes come to it from now on."""
         replica = self.replica_class(region, self._environment.clock(region))
         links = self._environment.network.links
-        for other in self.replicas.values():
-            for key, version in other.items.items():
-                replica.merge(key, version)
         for other in self.replicas.values():
             there, back = links[other.region, region], links[region, other.region]
             other.outgoing.append(self.replicator_class(there, replica, self._delay, self._environment))

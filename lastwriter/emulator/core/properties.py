@@ -28,14 +28,16 @@ _ON_DEMAND_UNITS: Final = (
 )
 
 Later = Callable[..., None]
-"""Call the first argument with the others once a change of a table has taken its time."""
+"""Call the first argument with the others once a change of a table has taken its time; the first argument may be a
+number of items, which take theirs as well."""
 
 
 class Properties:
     """Changes properties of tables. ``now``: seconds since 1970."""
 
-    def __init__(self, later: Later, streams: Streams, now: Callable[[], float]) -> None:
+    def __init__(self, later: Later, after_copying: Later, streams: Streams, now: Callable[[], float]) -> None:
         self._later = later
+        self._after_copying = after_copying
         self._streams = streams
         self._now = now
 
@@ -193,7 +195,8 @@ class Properties:
 
     def _backfill(self, table: Table, index: IndexState) -> None:
         index.backfilling = True
-        self._later(self._end_backfill, table, index)
+        items = max((len(member.store.items) for member in table.members.values()), default=0)
+        self._after_copying(items, self._end_backfill, table, index)
 
     def _end_backfill(self, table: Table, index: IndexState) -> None:
         index.status, index.backfilling = "ACTIVE", False

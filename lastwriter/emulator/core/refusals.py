@@ -14,6 +14,11 @@ def check_deletable(member: Member) -> None:
             "Resource cannot be deleted as it is currently protected against deletion. "
             "Disable deletion protection first."
         )
+    if member.joining:
+        raise ApiError(
+            "ResourceInUseException",
+            f"Attempt to change a resource which is still in use: Table: {name} is being used.",
+        )
     if member.status != "ACTIVE":
         raise ApiError(
             "ResourceInUseException",
@@ -37,6 +42,11 @@ def refuse_in_strong(table: Table) -> None:
 def in_use() -> ApiError:
     """A change is under way already."""
     return ApiError("ResourceInUseException", "The resource which you are attempting to change is in use.")
+
+
+def no_table(name: str) -> ApiError:
+    """There is no such table, or none that may be spoken of yet."""
+    return ApiError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
 
 
 def not_part(regions: list[str]) -> ApiError:

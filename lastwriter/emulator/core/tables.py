@@ -32,11 +32,12 @@ from lastwriter.emulator.core.describing import describe
 from lastwriter.emulator.core.durable import Tables
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.expiry import TimeToLive
+from lastwriter.emulator.core.filling import Filling
 from lastwriter.emulator.core.members import Member, Serving, Table
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, ReplicatorDelay
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.core.properties import Properties
-from lastwriter.emulator.core.refusals import check_deletable, in_use, not_part, refuse_in_strong
+from lastwriter.emulator.core.refusals import check_deletable, in_use, no_table, not_part, refuse_in_strong
 from lastwriter.emulator.core.streams import Streams
 from lastwriter.emulator.core.tagging import Tags, merged
 from lastwriter.emulator.core.throughput import Throttling
@@ -75,10 +76,10 @@ class ControlPlane:
         self.addresses: dict[str, str] = {}
         """Region → host and port, where DescribeEndpoints sends clients."""
         self.streams = Streams(environment, wall)
-        self.properties = Properties(self._later, self.streams, wall)
+        self.properties = Properties(self._later, self._after_copying, self.streams, wall)
         self._ttl = TimeToLive(environment, wall, self._member)
         self.throttling = Throttling(environment)
-        tags = Tags(lambda region, name: self.members[region].get(name))
+        tags = Tags(lambda region, name: _shown(self.members[region].get(name)))
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "CreateTable": self.create_table,
             "UpdateTable": self.update_table,
@@ -114,7 +115,7 @@ class ControlPlane:
 
     def describe_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """The table as this Region sees it."""
-        return {"Table": describe(self._member(region, request))}
+        return {"Table": describe(self._found(region, request))}
 
     def list_tables(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """Names in this Region, a page at a time."""
@@ -136,7 +137,7 @@ class ControlPlane:
 
     def delete_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """This Region's table; of an MREC group the others stay."""
-        member = self._member(region, request)
+        member = self._found(region, request)
         table = member.table
         check_deletable(member)
         if table.mode == "MRSC":
@@ -267,9 +268,17 @@ class ControlPlane:
         self._enable_stream(table)
         source.status = "UPDATING"
         table.sources[region] = (source.region, self._environment.scheduler.now_ns)
-        replica = self._join(table, region, engine.add(region))
-        self._later(self._activate, replica)
-        self._later(self._activate, source)
+        replica = self._join(table, region, engine.add(region), joining=True)
+        self._later(self._fill, replica)
+
+    def _fill(self, replica: Member) -> None:
+        Filling(self._environment, replica, partial(self._filled, replica))
+
+    def _filled(self, replica: Member) -> None:
+        self.streams.start(replica)
+        for member in replica.table.members.values():
+            self._activate(member)
+        self.note()
 
     def _make_strong(self, source: Member, change: MembershipChange) -> None:
         table = source.table
@@ -318,11 +327,12 @@ class ControlPlane:
                     "to the table in the last 24 hours."
                 )
 
-    def _join(self, table: Table, region: str, store: MrecReplica | MrscReplica) -> Member:
+    def _join(self, table: Table, region: str, store: MrecReplica | MrscReplica, *, joining: bool = False) -> Member:
         created = round(self._wall(), 3)
         table_id = str(uuid.UUID(int=self._environment.rng.getrandbits(128), version=4))
         member = Member(table, region, store, self.index_later, created, table_id)
-        if table.stream_view_type:
+        member.joining = joining
+        if table.stream_view_type and not joining:
             self.streams.start(member)
         table.members[region] = member
         self.throttling.follow(member)
@@ -365,6 +375,7 @@ class ControlPlane:
     def _activate(self, member: Member) -> None:
         if member.status in ("CREATING", "UPDATING"):
             member.status = "ACTIVE"
+            member.joining, member.restore = False, None
             self._serve(member)
 
     def _serve(self, member: Member) -> None:
@@ -379,6 +390,16 @@ class ControlPlane:
             scheduler.at(scheduler.now_ns + delay_ns, call, *args)
         else:
             scheduler.soon(call, *args)
+
+    def _after_copying(self, items: int, call: Callable[..., object], *args: Any) -> None:
+        """The same, once so many items could have been copied."""
+        rate = self._environment.settings.fill_rate
+        wait_ns = round(items / rate * 1e9) if rate and not self._at_once else 0
+        scheduler = self._environment.scheduler
+        if wait_ns:
+            scheduler.at(scheduler.now_ns + wait_ns, self._later, call, *args)
+        else:
+            self._later(call, *args)
 
     def _and_note(self, call: Callable[..., object], *args: Any) -> None:
         call(*args)
@@ -397,7 +418,9 @@ class ControlPlane:
             return
         if member.status != "CREATING":
             self._serve(member)
-        if member.status != "ACTIVE":
+        if member.joining and member.restore is None:
+            self._fill(member)
+        elif member.status != "ACTIVE" and not any(other.joining for other in member.table.members.values()):
             self._later(self._activate, member)
 
     def _named(self, engine: Any) -> Any:
@@ -415,8 +438,18 @@ class ControlPlane:
             follow(key, item)
 
     def _member(self, region: str, request: dict[str, Any]) -> Member:
+        member = self._found(region, request)
+        if member.joining:
+            raise no_table(member.table.schema.name)
+        return member
+
+    def _found(self, region: str, request: dict[str, Any]) -> Member:
         name = table_name(request)
         member = self.members[region].get(name)
         if member is None:
-            raise ApiError("ResourceNotFoundException", f"Requested resource not found: Table: {name} not found")
+            raise no_table(name)
         return member
+
+
+def _shown(member: Member | None) -> Member | None:
+    return None if member is None or member.joining else member
