@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
 from verifier.checks.types import Context
+from verifier.clocks import clocks_of, worst_epsilon_ns
 from verifier.errors import RecordError
 from verifier.history.columns import History
 from verifier.history.lag import read_slow_seconds
 from verifier.history.reader import read_history, read_replicas
 from verifier.rundir import FaultRecord, RunDirectory, RunInfo
-
-_CLOCKS_UNRELATED_NS: Final = 10**15
-"""Stands for ε where several hosts took part and nobody compared their clocks: no order between them is known."""
 
 
 def read_run(directory: RunDirectory) -> RunInfo:
@@ -61,6 +58,9 @@ def read_context(path: Path) -> tuple[History, Context]:
     run = read_run(directory)
     faults = read_faults(directory)
     history = read_history(directory)
+    clocks = clocks_of(run)
+    if clocks is not None:
+        history = clocks.corrected(history)
     history, initial = read_replicas(directory, "initial", history)
     history, final = read_replicas(directory, "final", history)
     slow = {} if run.start_ns is None else read_slow_seconds(directory.history, run.start_ns)
@@ -71,17 +71,12 @@ def read_context(path: Path) -> tuple[History, Context]:
         faults=faults,
         initial=initial,
         final={region: final[region] for region in (*run.regions, *final) if region in final},
-        epsilon_ns=_epsilon_ns(run),
+        epsilon_ns=worst_epsilon_ns(clocks, history),
+        clocks=clocks,
+        first_scheduled_ns=int(history.scheduled_ns.min()) if len(history) else None,
         slow_seconds=slow,
     )
     return history, context
-
-
-def _epsilon_ns(run: RunInfo) -> int:
-    """How wrong the order of two hosts' times may be: nothing on one host, else the worst of the anchors."""
-    if len({worker.host for worker in run.workers}) < 2:
-        return 0
-    return max((anchor.epsilon_ns for anchor in run.clock), default=_CLOCKS_UNRELATED_NS)
 
 
 def _first(error: ValidationError) -> str:

@@ -14,10 +14,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from verifier.metrics import METRICS, Facts, Measured, Metric, Selection
+from verifier.metrics import METRICS, Measured, Metric, Selection
 from verifier.rundir import Mode
+from verifier.tally import Tally, failed
 from verifier.values import format_value, parse_value
 from verifier.verdict import ExpectationRow, Judgement
+from verifier.whole import Whole
 
 __all__ = ["METRICS", "Expectation", "Metric", "Operator", "judge", "met_all"]
 
@@ -65,13 +67,25 @@ class Expectation(BaseModel):
                 raise ValueError(f"{self.metric} cannot be narrowed by {name}")
         return self
 
+    @property
+    def selection(self) -> Selection:
+        """What it is narrowed to."""
+        return Selection(self.phase, self.region, self.kind)
 
-def judge(expectations: Iterable[Expectation], facts: Facts, cut_short: str | None = None) -> list[ExpectationRow]:
-    """Measure each expectation that applies in the run's mode.
+
+def applying(expectations: Iterable[Expectation], mode: Mode) -> list[Expectation]:
+    """Those that apply in the run's mode."""
+    return [expectation for expectation in expectations if expectation.mode in (None, mode)]
+
+
+def judge(
+    expectations: Sequence[Expectation], tallies: Sequence[Tally], whole: Whole, cut_short: str | None = None
+) -> list[ExpectationRow]:
+    """Measure each expectation from what was counted for it.
 
     In a run that was cut short (the reason is given) what looks met may only not have been put to the test.
     """
-    rows = [_row(expectation, facts) for expectation in expectations if expectation.mode in (None, facts.context.mode)]
+    rows = [_row(*pair, whole) for pair in zip(expectations, tallies, strict=True)]
     if cut_short is not None:
         rows = [row.model_copy(update={"met": None, "reason": cut_short}) if row.met else row for row in rows]
     return rows
@@ -92,11 +106,13 @@ def met_all(rows: Sequence[ExpectationRow], contract: Judgement) -> bool | None:
     return None if any(row.met is None for row in rows) else True
 
 
-def _row(expectation: Expectation, facts: Facts) -> ExpectationRow:
+def _row(expectation: Expectation, tally: Tally, whole: Whole) -> ExpectationRow:
     metric = METRICS[expectation.metric]
-    selection = Selection(expectation.phase, expectation.region, expectation.kind)
     try:
-        measured = metric.measure(facts, selection)
+        if (failure := failed(tally)) is not None:
+            measured = Measured(None, None, f"could not be measured: {failure}")
+        else:
+            measured = metric.measure(tally, whole, expectation.selection)
     except Exception as error:  # noqa: BLE001 - one metric that fails must not take the verdict with it
         measured = Measured(None, None, f"could not be measured: {type(error).__name__}: {error}")
     met = (

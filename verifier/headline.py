@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verifier.checks.ledger import Balance
+from verifier.account import Account
 from verifier.rundir import Mode
 from verifier.verdict import ContractRow, IntentLedger, Judgement
 
@@ -18,10 +18,10 @@ _PLURALS = {
 }
 
 
-def headline(mode: Mode, contract: Sequence[ContractRow], verdict: Judgement, balance: Balance) -> str:
+def headline(mode: Mode, contract: Sequence[ContractRow], verdict: Judgement, account: Account) -> str:
     """``MREC kept its contract (4 of 5 promises exercised) and lost 412 of 3,000 acknowledged increments (13.7 %)``."""
     promise, joint = _contract(mode, contract, verdict)
-    return f"{promise}{joint}{_losses(balance)}"
+    return f"{promise}{joint}{_losses(account)}"
 
 
 def _contract(mode: Mode, rows: Sequence[ContractRow], verdict: Judgement) -> tuple[str, str]:
@@ -43,13 +43,13 @@ def _contract(mode: Mode, rows: Sequence[ContractRow], verdict: Judgement) -> tu
     return f"whether {mode} kept its contract is inconclusive ({share})", "; the run "
 
 
-def _losses(balance: Balance) -> str:
-    ledger = balance.intent
+def _losses(account: Account) -> str:
+    ledger = account.intent
     if ledger is None or not ledger.acknowledged:
         return "acknowledged no write that carries a mark"
-    if not balance.judged:
-        return f"acknowledged {ledger.acknowledged:,} writes; what became of them cannot be told: {balance.reason}"
-    at_least = "" if balance.exact else "at least "
+    if not account.judged:
+        return f"acknowledged {ledger.acknowledged:,} writes; what became of them cannot be told: {account.reason}"
+    at_least = "" if account.exact else "at least "
     losing = {kind: part for kind, part in ledger.by_kind.items() if part.lost}
     if losing:
         parts = [
@@ -59,8 +59,8 @@ def _losses(balance: Balance) -> str:
         ]
         text = f"lost {at_least}{' and '.join(parts)}"
     else:
-        text = f"lost {'none known' if _open(ledger, balance) else 'none'} of {_kinds(ledger)}"
-    if _open(ledger, balance):
+        text = f"lost {'none known' if _open(ledger, account) else 'none'} of {_kinds(ledger)}"
+    if _open(ledger, account):
         text += f" ({ledger.unattributed:,} of them may be kept or lost: the record does not show it)"
     return text
 
@@ -71,8 +71,8 @@ def share_text(part: int, whole: int) -> str:
     return f"{percent:.2g} %" if 0 < percent < 1 else f"{percent:.3g} %"
 
 
-def _open(ledger: IntentLedger, balance: Balance) -> bool:
-    return ledger.unattributed > 0 and balance.open_lost[1] > 0
+def _open(ledger: IntentLedger, account: Account) -> bool:
+    return ledger.unattributed > 0 and account.open_lost[1] > 0
 
 
 def _kinds(ledger: IntentLedger) -> str:

@@ -2,15 +2,19 @@
 
 Latency is from schedule to answer, so that a client that fell behind does not hide how long users waited; service time
 is from sending to answer. An attempt that was given up counts with the time for which it was waited. Percentiles are
-those of the operations themselves (nearest rank), not of a histogram.
+those of the operations themselves (nearest rank), to the microsecond, not of a histogram's buckets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from verifier.checks.types import Context
-from verifier.history.columns import Bool, Float64, History, Int64
+from verifier.distribution import Distribution
+from verifier.history.columns import Bool, History, Int64
 from verifier.history.schema import Outcome
 from verifier.metrics import CONDITION_FAILED, CONFLICT, THROTTLED, timed, with_error
 from verifier.verdict import Intents, LatencyRow
@@ -19,54 +23,93 @@ from verifier.windows import window_mask, window_names
 WHOLE_RUN = "run"
 """Window of a run that has neither phases nor faults."""
 
-_SHARES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms": 0.999, "max_ms": 1.0}
+_SHARES = (0.5, 0.95, 0.99, 0.999, 1.0)
+
+Group = tuple[str, str, str]
+"""Window, Region and kind."""
 
 
-def latency_rows(history: History, context: Context) -> list[LatencyRow]:
-    """One row a window, Region and kind that has operations; windows in order of time."""
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The operations of one group: how many, and how long those took that say it."""
+
+    count: int
+    failed: int
+    unknown: int
+    latency: Distribution
+    service: Distribution
+
+
+def latencies_of(history: History, context: Context) -> dict[Group, Latencies]:
+    """Every window, Region and kind that has operations."""
     if not len(history):
-        return []
+        return {}
     kinds = len(history.kinds)
     group = history.region.astype(np.int64) * kinds + history.kind
     order = np.argsort(group.astype(np.int16), kind="stable")  # 16 bits: a radix sort
     bounds = np.searchsorted(group[order], np.arange(len(history.regions) * kinds + 1))
     counted = timed(history)[order]
     outcome = history.outcome[order]
-    latency = ((history.end_ns - history.scheduled_ns) / 1e6)[order]
-    service = ((history.end_ns - history.start_ns) / 1e6)[order]
+    latency = (history.end_ns - history.scheduled_ns)[order]
+    service = (history.end_ns - history.start_ns)[order]
     names = window_names(context)
-    rows = []
-    places = {region: at for at, region in enumerate(context.regions)}
-    by_place = sorted(range(len(bounds) - 1), key=lambda at: places.get(history.regions[at // kinds], len(places)))
+    found = {}
     for name in names or (WHOLE_RUN,):
-        inside = window_mask(history, context, name)[order] if names else np.ones(len(order), np.bool_)
-        for at in by_place:
-            here = slice(bounds[at], bounds[at + 1])
-            picked = np.flatnonzero(inside[here]) + bounds[at]
+        inside = window_mask(history, context, name)[order] if names else None
+        for at in range(len(bounds) - 1):
+            here = np.arange(bounds[at], bounds[at + 1])
+            picked = here if inside is None else here[inside[here]]
             if not len(picked):
                 continue
-            of = outcome[picked]
-            answered = picked[counted[picked]]
-            shares = _percentiles(latency[answered])
-            serving = _percentiles(service[answered])
-            rows.append(
-                LatencyRow(
-                    region=history.regions[at // kinds],
-                    kind=history.kinds[at % kinds],
-                    window=name,
-                    count=len(picked),
-                    failed=int((of == Outcome.FAIL).sum()),
-                    unknown=int((of == Outcome.UNKNOWN).sum()),
-                    **shares,
-                    service_p50_ms=serving["p50_ms"],
-                    service_p99_ms=serving["p99_ms"],
-                )
+            of, answered = outcome[picked], picked[counted[picked]]
+            found[name, history.regions[at // kinds], history.kinds[at % kinds]] = Latencies(
+                count=len(picked),
+                failed=int((of == Outcome.FAIL).sum()),
+                unknown=int((of == Outcome.UNKNOWN).sum()),
+                latency=Distribution.of_ns(latency[answered]),
+                service=Distribution.of_ns(service[answered]),
             )
+    return found
+
+
+def latency_rows(
+    parts: Sequence[Mapping[Group, Latencies]], context: Context, regions: Sequence[str], kinds: Sequence[str]
+) -> list[LatencyRow]:
+    """One row a window, Region and kind that has operations in any part; windows in order of time, Regions in that of
+    the run."""
+    places = [*context.regions, *(region for region in regions if region not in context.regions)]
+    rows = []
+    for name in window_names(context) or (WHOLE_RUN,):
+        for region in places:
+            for kind in kinds:
+                groups = [part[name, region, kind] for part in parts if (name, region, kind) in part]
+                if groups:
+                    rows.append(_row(name, region, kind, groups))
     return rows
 
 
+def _row(window: str, region: str, kind: str, groups: Sequence[Latencies]) -> LatencyRow:
+    p50, p95, p99, p999, most = Distribution.merged(one.latency for one in groups).ranks_ms(_SHARES)
+    service_p50, service_p99 = Distribution.merged(one.service for one in groups).ranks_ms((0.5, 0.99))
+    return LatencyRow(
+        region=region,
+        kind=kind,
+        window=window,
+        count=sum(one.count for one in groups),
+        failed=sum(one.failed for one in groups),
+        unknown=sum(one.unknown for one in groups),
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+        p999_ms=p999,
+        max_ms=most,
+        service_p50_ms=service_p50,
+        service_p99_ms=service_p99,
+    )
+
+
 def intents_of(history: History) -> Intents:
-    """How many intents there were, what became of them, and how many attempts they took."""
+    """How many intents there were of some keys, what became of them, and how many attempts they took."""
     attempts = len(history)
     if attempts and int(history.attempt.max()) > 1:
         _, code = np.unique(history.intent, return_inverse=True)
@@ -81,23 +124,22 @@ def intents_of(history: History) -> Intents:
         failed=intents - int(ok.sum()) - int(unknown.sum()),
         unknown=int(unknown.sum()),
         attempts=attempts,
-        amplification=round(attempts / intents, 4) if intents else None,
+        amplification=None,
         conflicts=int(with_error(history, CONFLICT).sum()),
         throttled=int(with_error(history, *THROTTLED).sum()),
         condition_failed=int(with_error(history, CONDITION_FAILED).sum()),
     )
 
 
+def added_intents(parts: Sequence[Intents]) -> Intents:
+    """Of all parts together."""
+    names = [name for name in Intents.model_fields if name != "amplification"]
+    total = {name: sum(getattr(part, name) for part in parts) for name in names}
+    intents, attempts = total["intents"], total["attempts"]
+    return Intents(**total, amplification=round(attempts / intents, 4) if intents else None)
+
+
 def _any(code: Int64, hit: Bool, intents: int) -> Bool:
     found = np.zeros(intents, np.bool_)
     found[code[hit]] = True
     return found
-
-
-def _percentiles(values: Float64) -> dict[str, float | None]:
-    """Nearest-rank percentiles in one partition, to the microsecond."""
-    if not len(values):
-        return dict.fromkeys(_SHARES)
-    ranks = {name: max(0, int(np.ceil(share * len(values))) - 1) for name, share in _SHARES.items()}
-    parted = np.partition(values, sorted(set(ranks.values())))
-    return {name: round(float(parted[rank]), 3) for name, rank in ranks.items()}

@@ -12,12 +12,14 @@ import numpy as np
 from verifier.checks.ledger import Balance, Fate
 from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result
-from verifier.history.columns import NO_CODE, Bool, Float64, History, Int64
-from verifier.history.schema import Outcome
-from verifier.staleness import reads_judged, stale_reads
+from verifier.distribution import NOTHING, Distribution
+from verifier.history.columns import NO_CODE, Bool, History
+from verifier.history.schema import Kind, Outcome
+from verifier.staleness import judging_reads, stale_rows
+from verifier.tally import Tally, number
 from verifier.values import Unit
-from verifier.verdict import ContractRow
-from verifier.windows import loaded_seconds, marked_seconds, window_mask
+from verifier.whole import Whole
+from verifier.windows import loaded_seconds, window_mask
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 CONFLICT: Final = "ReplicatedWriteConflictException"
@@ -61,22 +63,22 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that a metric may be computed from."""
+    """Everything that may be counted of one part of the keys (mostly, all of them)."""
 
     history: History
     context: Context
     balance: Balance
     results: Mapping[str, Result]
-    contract: tuple[ContractRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric."""
+    """One metric: counted part by part, then measured from the sum of what was counted."""
 
     unit: Unit
     description: str
-    measure: Callable[[Facts, Selection], Measured]
+    count: Callable[[Facts, Selection], Tally]
+    measure: Callable[[Tally, Whole, Selection], Measured]
     narrows: frozenset[str] = frozenset({"phase", "region", "kind"})
     """By what an expectation may narrow it."""
 
@@ -91,12 +93,6 @@ def unmeasured(reason: str) -> Measured:
     return Measured(None, None, reason)
 
 
-def answered_ms(history: History, rows: Bool | Int64) -> Float64:
-    """From schedule to answer of each row, in milliseconds; of an attempt that was given up, to that moment."""
-    picked: Float64 = (history.end_ns[rows] - history.scheduled_ns[rows]) / 1e6
-    return picked
-
-
 def timed(history: History) -> Bool:
     """Rows whose end says how long a user waited."""
     return with_error(history, IN_FLIGHT, invert=True)
@@ -109,71 +105,78 @@ def with_error(history: History, *names: str, invert: bool = False) -> Bool:
     return ~hit if invert else hit
 
 
-def percentile(values: Float64, share: float) -> float:
-    """Smallest value that at least this share of the values does not exceed (no interpolation)."""
-    at = max(0, math.ceil(share * len(values)) - 1)
-    return float(np.partition(values, at)[at])
+# Functions of the table below, in its order: what is counted, then what that says.
 
 
-# Functions of the table below, in its order.
+def _count_fates(facts: Facts, selection: Selection) -> Tally:
+    fate = np.bincount(facts.balance.fates.fate[_intents(facts, selection)], minlength=len(Fate)).tolist()
+    return {name.name.lower(): fate[name] for name in Fate}
 
 
-def _lost_updates(facts: Facts, selection: Selection) -> Measured:
-    if (refusal := _no_ledger(facts)) is not None:
+def _lost_updates(tally: Tally, whole: Whole, _: Selection) -> Measured:
+    if (refusal := _no_ledger(whole)) is not None:
         return refusal
-    fate = facts.balance.fates.fate[_intents(facts, selection)]
-    lost = int((fate == Fate.LOST).sum())
-    open_ = int((fate == Fate.UNATTRIBUTED).sum())
-    if not facts.balance.exact:
+    lost, open_ = number(tally, "lost"), number(tally, "unattributed")
+    if not whole.account.exact:
         return Measured(lost, math.inf, "part of the record is missing: the total is a lower bound")
     return Measured(lost, lost + open_, f"of {open_:,} writes the record does not show whether they survived")
 
 
-def _lost_share(facts: Facts, selection: Selection) -> Measured:
-    if (refusal := _no_ledger(facts)) is not None:
+def _lost_share(tally: Tally, whole: Whole, _: Selection) -> Measured:
+    if (refusal := _no_ledger(whole)) is not None:
         return refusal
-    fate = facts.balance.fates.fate[_intents(facts, selection)]
-    lost = int((fate == Fate.LOST).sum())
-    open_ = int((fate == Fate.UNATTRIBUTED).sum())
-    acknowledged = lost + open_ + int((fate == Fate.KEPT).sum())
+    lost, open_ = number(tally, "lost"), number(tally, "unattributed")
+    acknowledged = lost + open_ + number(tally, "kept")
     if not acknowledged:
         return unmeasured("no acknowledged write")
-    unrecorded = sum(lost_range.count for lost_range in facts.history.lost)
+    unrecorded = sum(lost_range.count for lost_range in whole.lost)
     if unrecorded:
         total = acknowledged + unrecorded
         return Measured(lost / total, (lost + open_ + unrecorded) / total, "part of the record is missing")
     return Measured(lost / acknowledged, (lost + open_) / acknowledged, "the lineage is broken")
 
 
-def _twice(facts: Facts, selection: Selection) -> Measured:
-    if (refusal := _no_ledger(facts)) is not None:
+def _count_twice(facts: Facts, selection: Selection) -> Tally:
+    selected, fates = _intents(facts, selection), facts.balance.fates
+    return {"twice": int((fates.twice & selected).sum()), "maybe": int((fates.maybe_twice & selected).sum())}
+
+
+def _twice(tally: Tally, whole: Whole, selection: Selection) -> Measured:
+    if (refusal := _no_ledger(whole)) is not None:
         return refusal
-    balance = facts.balance
-    selected = _intents(facts, selection)
-    twice = int((balance.fates.twice & selected).sum())
-    maybe = int((balance.fates.maybe_twice & selected).sum())
-    if selection == Selection() and balance.store is not None:
-        twice += balance.store.surplus
-    if not balance.exact:
+    twice, maybe = number(tally, "twice"), number(tally, "maybe")
+    if selection == Selection() and whole.account.store is not None:
+        twice += whole.account.store.surplus
+    if not whole.account.exact:
         return Measured(twice, math.inf, "part of the record is missing: the total is a lower bound")
     return Measured(twice, twice + maybe, f"of {maybe:,} intents an unanswered attempt may have taken effect, unseen")
 
 
-def _stale_reads(facts: Facts, selection: Selection) -> Measured:
-    history = facts.history
-    judged = reads_judged(history, facts.results)
+def _count_stale_reads(facts: Facts, selection: Selection) -> Tally:
+    rows = stale_rows(facts.history, facts.results)
+    return {
+        "stale": int(_select(facts, selection)[rows].sum()),
+        "strong": int(of_kind(facts.history, Kind.READ).any()),
+    }
+
+
+def _stale_reads(tally: Tally, whole: Whole, _: Selection) -> Measured:
+    judged = judging_reads(whole.results) if number(tally, "strong") else []
     if not judged:
         return unmeasured("no strong read of a marked item or of a counter")
-    rows = stale_reads(history, judged)
-    count = int(_select(facts, selection)[rows].sum())
+    count = number(tally, "stale")
     if any(result.verdict in ("unknown", "possible") for result in judged):
         return Measured(count, math.inf, "a check of strong reads was inconclusive")
     return exactly(count)
 
 
-def _contract_breaches(facts: Facts, _: Selection) -> Measured:
-    breaches = sum(row.violations for row in facts.contract if row.verdict == "violated")
-    judged = [row for row in facts.contract if row.exercised]
+def _count_nothing(_: Facts, __: Selection) -> Tally:
+    return {}
+
+
+def _contract_breaches(_: Tally, whole: Whole, __: Selection) -> Measured:
+    breaches = sum(row.violations for row in whole.contract if row.verdict == "violated")
+    judged = [row for row in whole.contract if row.exercised]
     if not judged:
         return unmeasured("nothing in the run could have shown a breach")
     if any(row.verdict in ("unknown", "possible") for row in judged):
@@ -181,8 +184,8 @@ def _contract_breaches(facts: Facts, _: Selection) -> Measured:
     return exactly(breaches)
 
 
-def _differing_items(facts: Facts, _: Selection) -> Measured:
-    result = facts.results.get("convergence")
+def _differing_items(_: Tally, whole: Whole, __: Selection) -> Measured:
+    result = whole.results.get("convergence")
     if result is None or not result.exercised:
         return unmeasured("the final state was not read in two Regions")
     if result.verdict == "unknown":
@@ -190,62 +193,75 @@ def _differing_items(facts: Facts, _: Selection) -> Measured:
     return exactly(result.count if result.count is not None else len(result.violations))
 
 
-def _counter(*errors: str) -> Callable[[Facts, Selection], Measured]:
-    def measure(facts: Facts, selection: Selection) -> Measured:
-        hit = with_error(facts.history, *errors) & _select(facts, selection)
-        return _at_least(facts, int(hit.sum()))
+def _count_errors(*errors: str) -> Callable[[Facts, Selection], Tally]:
+    def count(facts: Facts, selection: Selection) -> Tally:
+        return {"hit": int((with_error(facts.history, *errors) & _select(facts, selection)).sum())}
 
-    return measure
-
-
-def _refused(facts: Facts, selection: Selection) -> Measured:
-    fate = facts.balance.fates.fate[_intents(facts, selection)]
-    return _at_least(facts, int((fate == Fate.REFUSED).sum()))
+    return count
 
 
-def _unknown_writes(facts: Facts, selection: Selection) -> Measured:
+def _total(tally: Tally, whole: Whole, _: Selection) -> Measured:
+    return _at_least(whole, number(tally, "hit"))
+
+
+def _refused(tally: Tally, whole: Whole, _: Selection) -> Measured:
+    return _at_least(whole, number(tally, "refused"))
+
+
+def _count_unknown_writes(facts: Facts, selection: Selection) -> Tally:
     hit = updates(facts.history) & (facts.history.outcome == Outcome.UNKNOWN) & _select(facts, selection)
-    return _at_least(facts, int(hit.sum()))
+    return {"hit": int(hit.sum())}
 
 
-def _conflict_rate(facts: Facts, selection: Selection) -> Measured:
+def _count_conflicts(facts: Facts, selection: Selection) -> Tally:
     chosen = updates(facts.history) & _select(facts, selection)
-    return _share(with_error(facts.history, CONFLICT) & chosen, chosen)
+    return {"part": int((with_error(facts.history, CONFLICT) & chosen).sum()), "whole": int(chosen.sum())}
 
 
-def _error_rate(facts: Facts, selection: Selection) -> Measured:
+def _count_failures(facts: Facts, selection: Selection) -> Tally:
     history = facts.history
     chosen = _select(facts, selection)
     bad = (history.outcome != Outcome.OK) & with_error(history, CONDITION_FAILED, invert=True)
-    return _share(bad & chosen, chosen)
+    return {"part": int((bad & chosen).sum()), "whole": int(chosen.sum())}
 
 
-def _availability(facts: Facts, selection: Selection) -> Measured:
+def _count_answered_intents(facts: Facts, selection: Selection) -> Tally:
     history = facts.history
     answered = (history.outcome == Outcome.OK) | with_error(history, CONDITION_FAILED)
-    first = history.attempt == 1
-    chosen = first & _select(facts, selection)
-    good = np.isin(history.intent[chosen], history.intent[answered])
-    return _share(good, np.ones(len(good), np.bool_))
+    chosen = (history.attempt == 1) & _select(facts, selection)
+    open_ = history.intent[chosen & ~answered]  # another attempt may have been answered
+    good = int((chosen & answered).sum())
+    if len(open_):
+        good += int(np.isin(open_, history.intent[answered & (history.attempt > 1)]).sum())
+    return {"part": good, "whole": int(chosen.sum())}
 
 
-def _amplification(facts: Facts, selection: Selection) -> Measured:
-    history = facts.history
+def _share(tally: Tally, _: Whole, __: Selection) -> Measured:
+    total = number(tally, "whole")
+    return exactly(number(tally, "part") / total) if total else unmeasured("no operation of that sort")
+
+
+def _count_attempts(facts: Facts, selection: Selection) -> Tally:
     chosen = _select(facts, selection)
-    intents = int((chosen & (history.attempt == 1)).sum())
-    return exactly(int(chosen.sum()) / intents) if intents else unmeasured("no operation of that sort")
+    return {"part": int(chosen.sum()), "whole": int((chosen & (facts.history.attempt == 1)).sum())}
 
 
-def _latency(share: float) -> Callable[[Facts, Selection], Measured]:
-    def measure(facts: Facts, selection: Selection) -> Measured:
-        history = facts.history
-        values = answered_ms(history, _select(facts, selection) & timed(history))
-        if not len(values):
+def _count_latencies(facts: Facts, selection: Selection) -> Tally:
+    history = facts.history
+    rows = _select(facts, selection) & timed(history)
+    return {"latency": Distribution.of_ns(history.end_ns[rows] - history.scheduled_ns[rows])}
+
+
+def _latency(share: float) -> Callable[[Tally, Whole, Selection], Measured]:
+    def measure(tally: Tally, whole: Whole, _: Selection) -> Measured:
+        latency = tally.get("latency", NOTHING)
+        assert isinstance(latency, Distribution)
+        value, values = latency.rank_ms(share), latency.total
+        if value is None:
             return unmeasured("no operation of that sort")
-        if share < 1 and len(values) < 1 / (1 - share):
-            return unmeasured(f"{len(values)} operations are too few for that percentile")
-        value = percentile(values, share)
-        marked, seconds = len(marked_seconds(history, facts.context)), loaded_seconds(facts.context)
+        if share < 1 and values < 1 / (1 - share):
+            return unmeasured(f"{values} operations are too few for that percentile")
+        marked, seconds = len(whole.marked_seconds), loaded_seconds(whole.context)
         if marked > TOO_MANY_MARKED_SECONDS * seconds:
             # A slow client adds to what it measures, but it also sends less than was asked for: nothing is proved.
             reason = f"the load generator itself was slow in {marked} of {seconds:,} seconds"
@@ -258,45 +274,60 @@ def _latency(share: float) -> Callable[[Facts, Selection], Measured]:
 _WHOLE: Final[frozenset[str]] = frozenset()
 
 METRICS: Final[Mapping[str, Metric]] = {
-    "lost_updates": Metric("count", "acknowledged writes that are not in the final lineage", _lost_updates),
-    "lost_share": Metric("share", "the same as a share of the acknowledged writes", _lost_share),
-    "double_applications": Metric("count", "intents applied twice or more, and increments by nobody", _twice),
-    "stale_strong_reads": Metric("count", "strong reads that missed a write answered before they began", _stale_reads),
-    "contract_breaches": Metric("count", "breaches of what the mode promises", _contract_breaches, _WHOLE),
-    "differing_items": Metric("count", "items that differ between replicas once settled", _differing_items, _WHOLE),
-    "conflicts": Metric("count", "attempts refused with ReplicatedWriteConflictException", _counter(CONFLICT)),
-    "conflict_rate": Metric("share", "the same as a share of the attempts to write", _conflict_rate),
-    "condition_failed": Metric("count", "attempts whose condition failed", _counter(CONDITION_FAILED)),
-    "throttled": Metric("count", "attempts that were throttled", _counter(*THROTTLED)),
-    "refused": Metric("count", "intents to write whose every attempt failed", _refused),
-    "unknown_writes": Metric("count", "attempts to write whose outcome was never learnt", _unknown_writes),
-    "availability": Metric("share", "intents that got an answer (a failed condition is one)", _availability),
-    "error_rate": Metric("share", "attempts that failed or were not answered, failed conditions apart", _error_rate),
-    "amplification": Metric("ratio", "attempts per intent", _amplification),
-    "p50": Metric("ms", "latency from schedule to answer: half of the attempts took no longer", _latency(0.5)),
-    "p95": Metric("ms", "95 % took no longer", _latency(0.95)),
-    "p99": Metric("ms", "99 % took no longer", _latency(0.99)),
-    "p999": Metric("ms", "99.9 % took no longer", _latency(0.999)),
-    "max": Metric("ms", "the longest", _latency(1.0)),
-}  # fmt: skip
+    "lost_updates": Metric(
+        "count", "acknowledged writes that are not in the final lineage", _count_fates, _lost_updates
+    ),
+    "lost_share": Metric("share", "the same as a share of the acknowledged writes", _count_fates, _lost_share),
+    "double_applications": Metric(
+        "count", "intents applied twice or more, and increments by nobody", _count_twice, _twice
+    ),
+    "stale_strong_reads": Metric(
+        "count", "strong reads that missed a write answered before they began", _count_stale_reads, _stale_reads
+    ),
+    "contract_breaches": Metric(
+        "count", "breaches of what the mode promises", _count_nothing, _contract_breaches, _WHOLE
+    ),
+    "differing_items": Metric(
+        "count", "items that differ between replicas once settled", _count_nothing, _differing_items, _WHOLE
+    ),
+    "conflicts": Metric(
+        "count", "attempts refused with ReplicatedWriteConflictException", _count_errors(CONFLICT), _total
+    ),
+    "conflict_rate": Metric("share", "the same as a share of the attempts to write", _count_conflicts, _share),
+    "condition_failed": Metric("count", "attempts whose condition failed", _count_errors(CONDITION_FAILED), _total),
+    "throttled": Metric("count", "attempts that were throttled", _count_errors(*THROTTLED), _total),
+    "refused": Metric("count", "intents to write whose every attempt failed", _count_fates, _refused),
+    "unknown_writes": Metric(
+        "count", "attempts to write whose outcome was never learnt", _count_unknown_writes, _total
+    ),
+    "availability": Metric(
+        "share", "intents that got an answer (a failed condition is one)", _count_answered_intents, _share
+    ),
+    "error_rate": Metric(
+        "share", "attempts that failed or were not answered, failed conditions apart", _count_failures, _share
+    ),
+    "amplification": Metric("ratio", "attempts per intent", _count_attempts, _share),
+    "p50": Metric(
+        "ms", "latency from schedule to answer: half of the attempts took no longer", _count_latencies, _latency(0.5)
+    ),
+    "p95": Metric("ms", "95 % took no longer", _count_latencies, _latency(0.95)),
+    "p99": Metric("ms", "99 % took no longer", _count_latencies, _latency(0.99)),
+    "p999": Metric("ms", "99.9 % took no longer", _count_latencies, _latency(0.999)),
+    "max": Metric("ms", "the longest", _count_latencies, _latency(1.0)),
+}
 """Every metric that an expectation may name."""
 
 
-def _no_ledger(facts: Facts) -> Measured | None:
-    if not facts.balance.judged:
-        return unmeasured(facts.balance.reason or "no marked write")
+def _no_ledger(whole: Whole) -> Measured | None:
+    if not whole.account.judged:
+        return unmeasured(whole.account.reason or "no marked write")
     return None
 
 
-def _at_least(facts: Facts, count: int) -> Measured:
-    if facts.history.lost:
+def _at_least(whole: Whole, count: int) -> Measured:
+    if whole.lost:
         return Measured(count, math.inf, "part of the record is missing: the total is a lower bound")
     return exactly(count)
-
-
-def _share(part: Bool, whole: Bool) -> Measured:
-    total = int(whole.sum())
-    return exactly(int(part.sum()) / total) if total else unmeasured("no operation of that sort")
 
 
 def _intents(facts: Facts, selection: Selection) -> Bool:

@@ -11,30 +11,32 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
 from pydantic import ValidationError
 
-from verifier.checks import explain
-from verifier.checks.ledger import WORST, Balance, balance_of
-from verifier.checks.registry import CHECKS, CheckRow
-from verifier.checks.types import Context, Result
+from verifier.account import account_of
+from verifier.checks.registry import CheckRow
+from verifier.checks.types import Context
 from verifier.context import read_context
 from verifier.contract import applicable, contract_rows, contract_verdict, invariant_rows, violations
 from verifier.errors import RecordError
-from verifier.expectations import Expectation, judge, met_all
+from verifier.expectations import Expectation, applying, judge, met_all
 from verifier.headline import headline
-from verifier.history.columns import History
-from verifier.latency import intents_of, latency_rows
-from verifier.metrics import Facts
-from verifier.outputs.findings import findings_file
+from verifier.history.columns import LostRange
+from verifier.latency import added_intents, latency_rows
+from verifier.outputs.findings import write_findings
 from verifier.outputs.junit import junit
-from verifier.outputs.lost import lost_lines
 from verifier.outputs.markdown import summary
+from verifier.part import Concluded, Part, conclude, examine
 from verifier.rundir import FaultRecord, RunDirectory, RunInfo
 from verifier.staleness import staleness_of
-from verifier.verdict import VERDICT_SCHEMA, CheckSummary, FaultRow, Finding, Verdict
-from verifier.windows import marked_seconds, origin_ns
+from verifier.tally import added
+from verifier.verdict import VERDICT_SCHEMA, CheckSummary, FaultRow, Verdict
+from verifier.whole import Whole
+from verifier.windows import marked_seconds, t0_of
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is behind."""
@@ -52,30 +54,47 @@ def verify(path: Path, *, progress: Progress | None = None) -> Verdict:
     directory = RunDirectory(path)
     say("reading the record", 0.0)
     history, context = read_context(path)
-    expectations = expectations_of(context.run, directory)
-    say("following the lineages", 0.3)
-    balance = balance_of(history, context)
-    results: dict[str, Result] = {}
-    rows = applicable(context.mode)
-    for at, row in enumerate(rows):
-        say(f"checking: {row.statement}", 0.4 + 0.4 * at / len(rows))
-        results[row.name] = run_check(row, history, context)
-    say("putting it into words", 0.8)
-    explained = {row.name: _explained(row, history, context, results[row.name]) for row in rows}
-    say("measuring", 0.85)
-    verdict = _verdict(history, context, balance, results, explained, expectations)
+    expectations = applying(expectations_of(context.run, directory), context.mode)
+    asked = [(expectation.metric, expectation.selection) for expectation in expectations]
+    part = examine(history, context, asked, lambda what, share: say(what, 0.3 + 0.5 * share))
+    record = Record(context, history.regions, history.kinds, history.lost, history.incomplete)
+    say("putting it into words", 0.85)
+    judged = Judged(record, [part], marked_seconds(history, context))
+    verdict = _verdict(judged, expectations)
     say("writing the verdict", 0.9)
-    _write(directory, history, context, balance, results, explained, verdict)
+    _write(directory, judged, verdict)
     say("done", 1.0)
     return verdict
 
 
-def run_check(row: CheckRow, history: History, context: Context) -> Result:
-    """What a check concludes; inconclusive with the error if it crashes."""
-    try:
-        return row.check(history, context)
-    except Exception as error:  # noqa: BLE001 - a check that crashes must not take the others with it
-        return Result("unknown", 0, note=f"the check itself failed: {type(error).__name__}: {error}")
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a record as a whole before any operation is judged."""
+
+    context: Context
+    regions: tuple[str, ...]
+    """That were asked."""
+    kinds: tuple[str, ...]
+    lost: tuple[LostRange, ...]
+    incomplete: tuple[str, ...]
+
+
+class Judged:
+    """All parts, and what they come to together."""
+
+    def __init__(self, record: Record, parts: Sequence[Part], marked: list[int]) -> None:
+        self.record, self.parts = record, parts
+        self.rows = applicable(record.context.mode)
+        self.checks = {row.name: conclude([part.checks[row.name] for part in parts]) for row in self.rows}
+        results = {name: concluded.result for name, concluded in self.checks.items()}
+        self.whole = Whole(
+            context=record.context,
+            results=results,
+            contract=tuple(contract_rows(record.context.mode, results)),
+            account=account_of([part.account for part in parts], record.kinds),
+            lost=record.lost,
+            marked_seconds=marked,
+        )
 
 
 def expectations_of(run: RunInfo, directory: RunDirectory) -> list[Expectation]:
@@ -92,73 +111,49 @@ def _silent(_: str, __: float) -> None:
     pass
 
 
-def _explained(row: CheckRow, history: History, context: Context, result: Result) -> list[Finding]:
-    """The worst findings in words; one that cannot be put into words is listed with the reason."""
-    found = []
-    for violation in result.violations[:WORST]:
-        try:
-            found.append(explain.finding(row.name, row.explain, history, context, violation))
-        except Exception as error:  # noqa: BLE001 - a sentence that fails must not take the finding with it
-            reason = f"{type(error).__name__}: {error}"
-            found.append(
-                explain.finding(
-                    row.name,
-                    lambda *_, reason=reason: f"(this finding could not be put into words: {reason})",
-                    history,
-                    context,
-                    violation,
-                )
-            )
-    return found
-
-
-def _verdict(
-    history: History,
-    context: Context,
-    balance: Balance,
-    results: dict[str, Result],
-    explained: dict[str, list[Finding]],
-    expectations: Sequence[Expectation],
-) -> Verdict:
-    run, t0 = context.run, origin_ns(history, context)
-    contract = contract_rows(context.mode, results)
-    judged = contract_verdict(contract)
-    facts = Facts(history, context, balance, results, tuple(contract))
+def _verdict(judged: Judged, expectations: Sequence[Expectation]) -> Verdict:
+    record, whole, parts = judged.record, judged.whole, judged.parts
+    context, run = record.context, record.context.run
+    contract = list(whole.contract)
+    of_contract = contract_verdict(contract)
     cut_short = _cut_short(run)
-    measured = judge(expectations, facts, cut_short)
-    reasons = [*history.incomplete, *([cut_short] if cut_short else [])]
+    tallies = [added(part.tallies[at] for part in parts) for at in range(len(expectations))]
+    measured = judge(expectations, tallies, whole, cut_short)
+    reasons = [*record.incomplete, *([cut_short] if cut_short else [])]
+    told = {name: concluded.worst for name, concluded in judged.checks.items()}
     return Verdict(
         schema_version=VERDICT_SCHEMA,
         run=run.run,
         mode=context.mode,
         complete=not reasons,
         incomplete_reasons=reasons,
-        headline=headline(context.mode, contract, judged, balance),
-        contract_verdict=judged,
+        headline=headline(context.mode, contract, of_contract, whole.account),
+        contract_verdict=of_contract,
         contract=contract,
-        invariants=invariant_rows(context.mode, results),
+        invariants=invariant_rows(context.mode, whole.results),
         expectations=measured,
-        expectations_met=met_all(measured, judged),
-        checks=[_summary(row, results[row.name], explained[row.name]) for row in CHECKS if row.name in results],
-        ledger=balance.ledger(),
-        staleness=staleness_of(history, results, explained),
-        faults=[_fault_row(fault, t0) for fault in context.faults],
-        latency=latency_rows(history, context),
-        intents=intents_of(history),
-        operations=len(history),
-        marked_seconds=marked_seconds(history, context),
+        expectations_met=met_all(measured, of_contract),
+        checks=[_summary(row, judged.checks[row.name]) for row in judged.rows],
+        ledger=whole.account.ledger(),
+        staleness=staleness_of([part.stale for part in parts], whole.results, told, record.regions),
+        faults=[_fault_row(fault, t0_of(context)) for fault in context.faults],
+        latency=latency_rows([part.latencies for part in parts], context, record.regions, record.kinds),
+        intents=added_intents([part.intents for part in parts]),
+        operations=sum(part.operations for part in parts),
+        marked_seconds=whole.marked_seconds,
         warnings=list(run.warnings),
         reproduce=_reproduce(run),
     )
 
 
-def _summary(row: CheckRow, result: Result, found: list[Finding]) -> CheckSummary:
+def _summary(row: CheckRow, concluded: Concluded) -> CheckSummary:
+    result = concluded.result
     return CheckSummary(
         name=row.name,
         verdict=result.verdict,
         exercised=result.exercised,
         violations=violations(result),
-        findings=found[:_LISTED],
+        findings=list(concluded.worst[:_LISTED]),
         note=result.note,
     )
 
@@ -213,27 +208,31 @@ def _reproduce(run: RunInfo) -> list[str]:
     return [f"lastwriter run {name} --mode {run.mode} --seed {run.seed} --client {run.client}"]
 
 
-def _write(
-    directory: RunDirectory,
-    history: History,
-    context: Context,
-    balance: Balance,
-    results: dict[str, Result],
-    explained: dict[str, list[Finding]],
-    verdict: Verdict,
-) -> None:
+def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> None:
     """All files aside first, then each put in its place; verdict.json last."""
-    contents: list[tuple[Path, bytes]] = [
-        (directory.findings, findings_file(history, context, results, explained)),
-        (directory.lost, lost_lines(history, context, balance)),
-        (directory.junit, junit(verdict).encode()),
-        (directory.summary, summary(verdict, context.run).encode()),
-        (directory.verdict, verdict.model_dump_json(by_alias=True, indent=2).encode() + b"\n"),
+
+    def findings(path: Path) -> None:
+        write_findings(path, [_tables(name, concluded, judged.parts) for name, concluded in judged.checks.items()])
+
+    def lost(path: Path) -> None:
+        with path.open("wb") as file:
+            file.writelines(part.lost for part in judged.parts)
+
+    def text(content: str) -> Callable[[Path], object]:
+        return lambda path: path.write_bytes(content.encode())
+
+    run = judged.record.context.run
+    writers: list[tuple[Path, Callable[[Path], object]]] = [
+        (directory.findings, findings),
+        (directory.lost, lost),
+        (directory.junit, text(junit(verdict))),
+        (directory.summary, text(summary(verdict, run))),
+        (directory.verdict, text(verdict.model_dump_json(by_alias=True, indent=2) + "\n")),
     ]
-    aside = [(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) for path, _ in contents]
+    aside = [(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) for path, _ in writers]
     try:
-        for (_, content), (_, temporary) in zip(contents, aside, strict=True):
-            temporary.write_bytes(content)
+        for (_, write), (_, temporary) in zip(writers, aside, strict=True):
+            write(temporary)
         for path, temporary in aside:
             temporary.replace(path)
     except OSError as error:
@@ -241,3 +240,13 @@ def _write(
     finally:
         for _, temporary in aside:
             temporary.unlink(missing_ok=True)
+
+
+def _tables(
+    name: str, concluded: Concluded, parts: Sequence[Part]
+) -> tuple[list[pa.Table], dict[tuple[int, int], str]]:
+    """A check's findings part by part, and the sentences of the worst by place."""
+    tables = [parts[number].checks[name].findings for number in concluded.parts]
+    at = {number: place for place, number in enumerate(concluded.parts)}
+    told = zip(concluded.places, concluded.worst, strict=True)
+    return tables, {(at[number], place): finding.sentence for (number, place), finding in told}

@@ -24,9 +24,15 @@ FOREVER: Final = np.iinfo(np.int64).max
 
 def origin_ns(history: History, context: Context) -> int:
     """t0; the first schedule where the run never noted one."""
-    if context.run.start_ns is not None:
-        return context.run.start_ns
-    return int(history.scheduled_ns.min()) if len(history) else context.run.created_ns
+    if context.run.start_ns is None and context.first_scheduled_ns is None and len(history):
+        return int(history.scheduled_ns.min())
+    return t0_of(context)
+
+
+def t0_of(context: Context) -> int:
+    """t0 as far as it is known without looking at operations."""
+    known = (context.run.start_ns, context.first_scheduled_ns, context.run.created_ns)
+    return next(at for at in known if at is not None)
 
 
 def fault_span(fault: FaultRecord) -> tuple[int, int]:

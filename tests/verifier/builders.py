@@ -130,7 +130,7 @@ def table_of(ops: Iterable[Op]) -> pa.Table:
     }
     for name in COLUMNS.names:
         if name not in lists:
-            lists[name] = [getattr(op, name) for op in rows]
+            lists[name] = [getattr(op, name, None) for op in rows]
     columns = [
         pa.array(lists[field.name], pa.string()).dictionary_encode()
         if pa.types.is_dictionary(field.type)

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.verifier.builders import REGIONS, Item, Op, add, build, read, run_info, write
+from verifier.account import Account
 from verifier.checks.ledger import balance_of
 from verifier.contract import applicable, contract_rows
-from verifier.expectations import METRICS, Expectation, compare, judge, met_all
+from verifier.expectations import METRICS, Expectation, applying, compare, judge, met_all
 from verifier.history.columns import LostRange
-from verifier.metrics import Facts, Measured
+from verifier.metrics import Facts, Measured, Selection
 from verifier.rundir import FaultRecord, PhaseWindow
 from verifier.values import format_value, parse_value
 from verifier.verdict import ExpectationRow
+from verifier.whole import Whole
+from verifier.windows import marked_seconds
 
 A, B, C = REGIONS
 MS = 1_000_000
@@ -26,11 +29,27 @@ MS = 1_000_000
 def facts(ops: list[Op], **more: object) -> Facts:
     history, context = build(ops, **more)  # type: ignore[arg-type]
     results = {row.name: row.check(history, context) for row in applicable(context.mode)}
-    return Facts(history, context, balance_of(history, context), results, tuple(contract_rows(context.mode, results)))
+    return Facts(history, context, balance_of(history, context), results)
+
+
+def whole(of: Facts) -> Whole:
+    return Whole(
+        context=of.context,
+        results=of.results,
+        contract=tuple(contract_rows(of.context.mode, of.results)),
+        account=Account.of(of.balance),
+        lost=of.history.lost,
+        marked_seconds=marked_seconds(of.history, of.context),
+    )
+
+
+def judged(expectations: list[Expectation], of: Facts, cut_short: str | None = None) -> list[ExpectationRow]:
+    chosen = applying(expectations, of.context.mode)
+    return judge(chosen, [METRICS[one.metric].count(of, one.selection) for one in chosen], whole(of), cut_short)
 
 
 def measure(of: Facts, metric: str, **narrowed: str) -> ExpectationRow:
-    (row,) = judge([Expectation(metric=metric, op="==", value="0", **narrowed)], of)
+    (row,) = judged([Expectation(metric=metric, op="==", value="0", **narrowed)], of)
     return row
 
 
@@ -157,7 +176,7 @@ def test_latency_counts_from_the_schedule_and_refuses_a_percentile_of_too_few() 
 def test_a_slow_client_makes_latencies_inconclusive() -> None:
     ops = [read(n * MS + 50 * MS, n * MS + 51 * MS, -1, op=n + 1, scheduled=n * MS) for n in range(100)]
     of = facts(ops, run=run_info(end_ns=10**9))
-    (below, above) = judge(
+    (below, above) = judged(
         [Expectation(metric="p50", op="<", value="60ms"), Expectation(metric="p50", op=">", value="40ms")], of
     )
     reason = "the load generator itself was slow in 1 of 1 seconds"
@@ -193,7 +212,7 @@ def test_around_faults_is_a_phase_too() -> None:
 
 def test_only_expectations_of_the_mode_apply() -> None:
     of = facts([add(0, 5, 1, prev=-1)], mode="MREC")
-    rows = judge(
+    rows = judged(
         [Expectation(metric="conflicts", op="==", value="0", mode=mode) for mode in ("MREC", "MRSC", None)],
         of,
     )
@@ -202,7 +221,7 @@ def test_only_expectations_of_the_mode_apply() -> None:
 
 def test_a_run_that_was_cut_short_meets_nothing() -> None:
     of = facts(**kept(3, Item(3, 3, 2)))  # type: ignore[arg-type]
-    (good, bad) = judge(
+    (good, bad) = judged(
         [Expectation(metric="lost_updates", op=op, value="0") for op in ("==", ">")], of, "the run was interrupted"
     )
     assert (good.met, good.reason) == (None, "the run was interrupted")
@@ -237,6 +256,6 @@ def test_every_metric_says_what_it_is_and_measures_or_says_why_not() -> None:
     of = facts(**kept(30, Item(30, 30, 29)))  # type: ignore[arg-type]
     for name, metric in METRICS.items():
         assert metric.description
-        measured = metric.measure(of, __import__("verifier.metrics").metrics.Selection())
+        measured = metric.measure(metric.count(of, Selection()), whole(of), Selection())
         assert (measured.low is None) == (measured.high is None), name
         assert measured.low is not None or measured.reason, name

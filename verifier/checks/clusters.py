@@ -23,8 +23,18 @@ import numpy as np
 
 from verifier.checks.findings import Found
 from verifier.checks.layout import AFTER, BEFORE
-from verifier.checks.marks import NOT_FOUND, in_lost_range, is_mark, keys_with, marks_of, of_kind, updates, writers_of
-from verifier.checks.types import Context, Replica
+from verifier.checks.marks import (
+    NOT_FOUND,
+    in_lost_range,
+    is_mark,
+    keys_with,
+    marks_of,
+    may_remove,
+    of_kind,
+    updates,
+    writers_of,
+)
+from verifier.checks.types import Context, Note, Replica, noted
 from verifier.history.columns import NULL, Bool, History, Int8, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -78,7 +88,7 @@ class Clusters:
     """Violations met on the way: marks of nobody, reads of the future, disputed links."""
     judged: int
     """Operations that could have shown a violation."""
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
 
     def of_keys(self, begin: int, end: int) -> Clusters:
         """The clusters of a range of keys, in numbers of their own."""
@@ -160,7 +170,7 @@ class _Clusterer:
         self.marks = marks_of(history, context)
         self.rows_total, self.keys = len(history), len(history.keys)
         self.found: list[Found] = []
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
         self.judged = 0
 
         self.updates = update = updates(history)
@@ -229,8 +239,10 @@ class _Clusterer:
         removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
         left_out = keys_with(history, removing)
         if left_out.any():
-            self.notes.append(f"{int(left_out.sum()):,} keys with deletes or transactions need the general search")
-        self.deletes_lost = bool(history.lost) and bool(of_kind(history, Kind.DELETE, Kind.TXN_WRITE).any())
+            self.notes.append(
+                noted("{count} keys with deletes or transactions need the general search", int(left_out.sum()))
+            )
+        self.deletes_lost = bool(history.lost) and may_remove(history)
         self.initial: Int64 = np.full(self.keys, ABSENT, np.int64)
         if initial is not None:
             # An item without a mark answers `_p` as if there had been none.
@@ -239,9 +251,8 @@ class _Clusterer:
             known = np.where((known != NOT_FOUND) & update[np.maximum(known, 0)], known, NOT_FOUND)
             if (known != NOT_FOUND).any():
                 left_out |= known != NOT_FOUND
-                self.notes.append(
-                    f"{int((known != NOT_FOUND).sum()):,} keys began with marks of an earlier run that this run repeats"
-                )
+                began = "{count} keys began with marks of an earlier run that this run repeats"
+                self.notes.append(noted(began, int((known != NOT_FOUND).sum())))
         return left_out
 
     def _check_replies(self) -> None:
@@ -283,11 +294,10 @@ class _Clusterer:
 
     def _swept(self, replica: Replica) -> _Shown:
         """The final sweep of one replica as reads of every key; an item that it did not find is absent."""
-        if not len(replica.key):
+        if replica.read_ns is None:
             return _Shown(_NONE, _NONE, _NONE, _NONE, _NONE, _NONE, _NONE)  # no call answered with a time
         mark = np.full(self.keys, ABSENT, np.int64)
-        start = np.full(self.keys, int(replica.start_ns.min()), np.int64)
-        end = np.full(self.keys, int(replica.end_ns.max()), np.int64)
+        start, end = (np.full(self.keys, at, np.int64) for at in replica.read_ns)
         mark[replica.key], start[replica.key], end[replica.key] = replica.w, replica.start_ns, replica.end_ns
         key = np.flatnonzero(self.touched & ~self.left_out & (mark != NULL))
         where = self.context.regions.index(replica.region) if replica.region in self.context.regions else 0

@@ -19,8 +19,8 @@ import numpy as np
 
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import AFTER
-from verifier.checks.marks import NOT_FOUND, keys_with, marks_of, of_kind, updates, writers_of
-from verifier.checks.types import Context, Result
+from verifier.checks.marks import NOT_FOUND, keys_with, marks_of, may_remove, of_kind, updates, writers_of
+from verifier.checks.types import Context, Result, join_notes, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -70,16 +70,18 @@ def check_unique(history: History, context: Context) -> Result:
     over = again | began[key]
     found = [_created(history, leader[over], simple[over])]
     notes = []
-    if history.lost and bool(removing.any()):
+    if history.lost and may_remove(history):
         deleted[:] = True  # an unrecorded deletion may have made room
         found = []
     slack = 2 * context.epsilon_ns
     if deleted[history.key[order]].any():
         several = int(keys_with(history, creating & deleted[history.key]).sum())
-        notes.append(f"of {several:,} keys that were deleted, too, only what no deletion can explain is counted")
+        notes.append(
+            noted("of {count} keys that were deleted, too, only what no deletion can explain is counted", several)
+        )
         if not history.lost:
             found.append(_without_room(history, order[deleted[history.key[order]]], np.flatnonzero(removing), slack))
-    return result(found, len(rows), context.regions, 0, "; ".join(notes) or None)
+    return result(found, len(rows), context.regions, 0, join_notes(notes))
 
 
 def took_effect(history: History, context: Context) -> Bool:

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from verifier.checks.ledger import WORST
-from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_by_key, marks_of, of_kind, updates
-from verifier.checks.types import Context, Replica, Result, Violation, judgement
+from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_by_key, marks_of, may_remove, of_kind, updates
+from verifier.checks.types import Context, Note, Replica, Result, Violation, join_notes, judgement, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -26,7 +26,7 @@ def check_convergence(history: History, context: Context) -> Result:
     absent = [region for region in context.regions if region not in context.final]
     if not replicas:
         return Result("unknown", 0, note="the final state was not read")
-    notes = [f"the final state of {', '.join(absent)} was not read"] if absent else []
+    notes = [Note(f"the final state of {', '.join(absent)} was not read")] if absent else []
     written = keys_with(history, updates(history) & (history.outcome != Outcome.FAIL))
     for replica in replicas:
         written[replica.key] = True
@@ -36,13 +36,13 @@ def check_convergence(history: History, context: Context) -> Result:
     settled = bool(context.run.queues_empty)
     if different.any() and not settled:
         count = int(different.sum())
-        notes.append(f"{count:,} items still differed when the final state was read, and may yet have become equal")
+        notes.append(noted("{count} items still differed when the final state was read, and may yet be equal", count))
         violations = []
     found = [*superseded, *violations]
     total = len(superseded) + (int(different.sum()) if settled else 0)
     exercised = int(written.sum()) if len(replicas) > 1 else 0
     verdict = judgement(total, 0 if different.any() else exercised)
-    return Result(verdict, exercised, tuple(found[:WORST]), count=total, note="; ".join(notes) or None)
+    return Result(verdict, exercised, tuple(found[:WORST]), count=total, note=join_notes(notes))
 
 
 def differing(history: History, context: Context) -> Bool:
@@ -76,7 +76,7 @@ def _superseded(history: History, context: Context, different: Bool) -> list[Vio
     np.maximum.at(latest, history.key[last], history.start_ns[last])
     deletable = keys_with(history, removing & (history.outcome != Outcome.FAIL))
     if history.lost:
-        deletable |= bool(removing.any())  # an unrecorded delete may have been among the lost operations
+        deletable |= may_remove(history)  # an unrecorded delete may have been among the lost operations
     final = marks_by_key(context.final.values(), keys)
     survivor = marks.find(final, np.arange(keys, dtype=np.int64))
     found = []
@@ -121,6 +121,6 @@ def _read_ns(context: Context, key: int) -> int:
         at = replica.end_ns[replica.key == key]
         if len(at):
             return int(at[0])
-        return int(replica.end_ns.max()) if len(replica.end_ns) else 0
+        return replica.read_ns[1] if replica.read_ns is not None else 0
 
     return max((read(replica) for replica in context.final.values()), default=0)

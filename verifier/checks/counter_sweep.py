@@ -27,7 +27,7 @@ from verifier.checks.explain import who
 from verifier.checks.findings import ENDLESS, WORST, Found, merge_results, result
 from verifier.checks.layout import AFTER, BEFORE
 from verifier.checks.marks import of_kind, updates
-from verifier.checks.types import Context, Result, Violation
+from verifier.checks.types import Context, Result, Violation, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -128,7 +128,8 @@ def _keys(history: History) -> tuple[Bool, str | None]:
     several = keys & having(add & effective & (history.value != 1))
     keys &= ~several
     count = int(several.sum())
-    return keys, f"{count:,} counters have steps other than one and no values returned: not judged" if count else None
+    steps = "{count} counters have steps other than one and no values returned: not judged"
+    return keys, noted(steps, count) if count else None
 
 
 def _counters(history: History, context: Context, keys: Bool) -> Iterator[_Counter]:
@@ -178,8 +179,9 @@ def _swept(region: str, number: int, key: int, context: Context) -> tuple[Int64,
         return none, none, none, none, none
     if len(at):
         times, value = (replica.start_ns[at], replica.end_ns[at]), replica.value[at]
-    elif len(replica.key):
-        times, value = (replica.start_ns.min(keepdims=True), replica.end_ns.max(keepdims=True)), np.zeros(1, np.int64)
+    elif replica.read_ns is not None:
+        begin, end = replica.read_ns
+        times, value = (np.full(1, begin, np.int64), np.full(1, end, np.int64)), np.zeros(1, np.int64)
     else:
         return none, none, none, none, none
     where = context.regions.index(region) if region in context.regions else number
@@ -307,5 +309,5 @@ def _final_value(context: Context, region: str, key: int) -> tuple[int, int]:
     replica = context.final[region]
     at = np.flatnonzero(replica.key == key)
     if not len(at):
-        return 0, int(replica.start_ns.min())
+        return 0, replica.read_ns[0] if replica.read_ns is not None else 0
     return int(replica.value[at[0]]), int(replica.start_ns[at[0]])

@@ -24,7 +24,7 @@ import numpy as np
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import AFTER, BEFORE, Layout, first_of, greatest, key_chunks, running_min_after, smallest
 from verifier.checks.marks import keys_with, of_kind, updates
-from verifier.checks.types import Context, Replica, Result
+from verifier.checks.types import Context, Note, Replica, Result, join_notes, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -42,7 +42,7 @@ def check_counter_value(history: History, context: Context) -> Result:
             found += _Groups(part, history, begin, end, slack_ns).violations()
         if found:
             break
-    return result(found, len(counters.key), context.regions, slack, "; ".join(notes) or None)
+    return result(found, len(counters.key), context.regions, slack, join_notes(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Shown(NamedTuple):
     replica: Int64
 
 
-def _counters(history: History, context: Context) -> tuple[_Counters, list[str]]:
+def _counters(history: History, context: Context) -> tuple[_Counters, list[Note]]:
     add = of_kind(history, Kind.ADD)
     took = add & (history.outcome == Outcome.OK) & (history.result != NULL)
     perhaps = add & (history.outcome != Outcome.FAIL) & ~took
@@ -125,7 +125,7 @@ def _counters(history: History, context: Context) -> tuple[_Counters, list[str]]
             rows,
             np.full(len(rows), -1, np.int64),
         ),
-        *(_swept(replica, keys, context) for replica in context.final.values() if len(replica.key)),
+        *(_swept(replica, keys, context) for replica in context.final.values() if replica.read_ns is not None),
     ]
     unknown = np.flatnonzero(perhaps & mine)
     others = [(history.key[unknown].astype(np.int64), history.value[unknown], history.start_ns[unknown])]
@@ -137,7 +137,7 @@ def _counters(history: History, context: Context) -> tuple[_Counters, list[str]]
     return counters, notes
 
 
-def _counter_keys(history: History, add: Bool) -> tuple[Bool, list[str]]:
+def _counter_keys(history: History, add: Bool) -> tuple[Bool, list[Note]]:
     """Keys that only increments by something positive have touched."""
     keys = keys_with(history, add)
     notes = []
@@ -148,12 +148,13 @@ def _counter_keys(history: History, add: Bool) -> tuple[Bool, list[str]]:
     ):
         other = keys_with(history, wrong)
         if (keys & other).any():
-            notes.append(f"{int((keys & other).sum()):,} counters have {why} and are not judged")
+            notes.append(noted(f"{{count}} counters have {why} and are not judged", int((keys & other).sum())))
             keys &= ~other
     several = add & effective & keys[history.key] & (history.value != 1)
     if several.any():
         count = len(np.unique(history.key[several]))
-        notes.append(f"{count:,} counters have steps other than one: what unknown increments may explain is a bound")
+        steps = "{count} counters have steps other than one: what unknown increments may explain is a bound"
+        notes.append(noted(steps, count))
     return keys, notes
 
 
@@ -161,8 +162,8 @@ def _swept(replica: Replica, keys: Bool, context: Context) -> _Shown:
     """One replica's final items as reads of every counter."""
     size = len(keys)
     value = np.zeros(size, np.int64)
-    start = np.full(size, int(replica.start_ns.min()), np.int64)
-    end = np.full(size, int(replica.end_ns.max()), np.int64)
+    assert replica.read_ns is not None
+    start, end = (np.full(size, at, np.int64) for at in replica.read_ns)
     value[replica.key], start[replica.key], end[replica.key] = replica.value, replica.start_ns, replica.end_ns
     key = np.flatnonzero(keys & (value != NULL))
     where = context.regions.index(replica.region) if replica.region in context.regions else 0

@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from verifier.checks.types import AllFindings, Result, Violation
-from verifier.history.columns import NULL, Float64, Int64
+from verifier.checks.types import AllFindings, Result, Violation, join_notes, pieces_of
+from verifier.history.columns import NULL, Float64, History, Int64
+from verifier.history.keys import key_order
 from verifier.verdict import Judgement, merge
 
 WORST: Final = 200
@@ -56,20 +57,15 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
     # The worst first: what no clock explains, then what would need the greatest error; ties by time. The others as
     # they were found, which costs no sort of a million.
     worst_of_each = np.concatenate([_worst(np.flatnonzero(rule == one), gamma, at) for one in range(len(found))])
-    ranked = worst_of_each[np.lexsort((worst_of_each, at[worst_of_each], -gamma[worst_of_each]))]
-    listed = ranked[_some_of_each(rule[ranked], WORST)]
-    others = np.ones(count, np.bool_)
-    others[listed] = False
-    order = np.concatenate((listed, np.flatnonzero(others)))
+    places = worst_of_each[np.lexsort((worst_of_each, at[worst_of_each], -gamma[worst_of_each]))]
     roles = np.concatenate([_columns(one.witness, width) for one in found])
-    witness = roles[order]
-    present = witness >= 0
+    present = roles >= 0
     for right in range(width):
         for left in range(right):
-            present[:, left] &= witness[:, right] != witness[:, left]
+            present[:, left] &= roles[:, right] != roles[:, left]
     stale_ms: Float64 = np.where(stale == NULL, np.nan, stale / 1e6)
     worst = []
-    for place, i in enumerate(listed.tolist()):
+    for i in places.tolist():
         one = found[rule[i]]
         facts: dict[str, object] = {
             "rule": one.rule,
@@ -80,7 +76,7 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
         worst.append(
             Violation(
                 key=int(key[i]),
-                rows=tuple(witness[place, present[place]].tolist()),
+                rows=tuple(roles[i, present[i]].tolist()),
                 at_ns=int(at[i]),
                 gamma_ns=None if gamma[i] == ENDLESS else int(gamma[i]),
                 stale_ms=None if stale[i] == NULL else float(stale_ms[i]),
@@ -88,22 +84,54 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
                 facts=facts,
             )
         )
-    gamma = gamma[order]
     everything = AllFindings(
-        key=key[order],
-        at_ns=at[order],
+        key=key,
+        at_ns=at,
         offsets=np.concatenate(([0], np.cumsum(np.count_nonzero(present, axis=1)))).astype(np.int64),
-        rows=witness[present],
+        rows=roles[present],
         gamma_ns=np.where(gamma == ENDLESS, NULL, gamma),
-        stale_ms=stale_ms[order],
-        stale_versions=versions[order],
+        stale_ms=stale_ms,
+        stale_versions=versions,
+        worst=places,
     )
     verdict: Judgement = "violated" if bool((gamma > slack_ns).any()) else "possible"
     return Result(verdict, exercised, tuple(worst), count=count, note=note, everything=everything)
 
 
+def candidates(violations: Sequence[Violation]) -> list[int]:
+    """Places of those that may be among the worst of all: the worst of each rule, with all that equal the last."""
+    by_rule: dict[object, list[int]] = {}
+    for at, violation in enumerate(violations):
+        by_rule.setdefault(violation.facts.get("rule"), []).append(at)
+    chosen = []
+    for places in by_rule.values():
+        places.sort(key=lambda at: _severity(violations[at]))
+        last = _severity(violations[places[min(WORST, len(places)) - 1]])
+        chosen += [at for at in places if _severity(violations[at]) <= last]
+    return chosen
+
+
+def severity(history: History, violation: Violation) -> tuple[object, ...]:
+    """What findings are ranked by, the worst first, wherever the rows may stand."""
+    hashed, name = key_order(history.keys[violation.key])
+    marks = tuple(int(history.op[row]) for row in violation.rows)
+    return *_severity(violation), hashed, name, marks, str(violation.facts.get("final", ""))
+
+
+def listed(rules: Sequence[str]) -> list[int]:
+    """Of findings in order (given by their rules) the places of those that are listed: at most :data:`WORST`."""
+    names = list(dict.fromkeys(rules))
+    return _some_of_each(np.array([names.index(rule) for rule in rules], np.int64), WORST).tolist() if names else []
+
+
+def _severity(violation: Violation) -> tuple[float, int, int]:
+    gamma = ENDLESS if violation.gamma_ns is None else violation.gamma_ns
+    return -gamma, -violation.size, violation.at_ns
+
+
 def _worst(places: Int64, gamma: Int64, at: Int64) -> Int64:
-    """Of these findings the :data:`WORST`, as if all were sorted (greatest Γ, then earliest, then first); unsorted."""
+    """Of these findings the :data:`WORST`, as if all were sorted (greatest Γ, then earliest), and all that are equal to
+    the last; unsorted."""
     chosen = []
     most = WORST
     for values in (-gamma, at):
@@ -113,7 +141,7 @@ def _worst(places: Int64, gamma: Int64, at: Int64) -> Int64:
         limit = np.partition(mine, most - 1)[most - 1]
         chosen.append(places[mine < limit])
         places, most = places[mine == limit], most - len(chosen[-1])
-    return np.concatenate([*chosen, places[:most]])
+    return np.concatenate([*chosen, places])
 
 
 def _some_of_each(rule: Int64, most: int) -> Int64:
@@ -134,27 +162,25 @@ def merge_results(results: Sequence[Result]) -> Result:
         return results[0] if results else Result("unknown", 0)
     count = sum(len(one.violations) if one.count is None else one.count for one in parts)
     columns = [one.everything for one in parts if one.everything is not None]
-    worst = sorted((violation for one in parts for violation in one.violations), key=_severity)[:WORST]
-    notes = list(dict.fromkeys(one.note for one in results if one.note))
     return Result(
         merge(one.verdict for one in parts),
         sum(one.exercised for one in parts),
-        tuple(worst),
+        tuple(violation for one in parts for violation in one.violations),
         count=count,
-        note="; ".join(notes) or None,
+        note=join_notes(dict.fromkeys(piece for one in results if one.note for piece in pieces_of(one.note))),
         everything=_joined(columns) if columns else None,
     )
-
-
-def _severity(violation: Violation) -> tuple[float, float, int]:
-    gamma = ENDLESS if violation.gamma_ns is None else violation.gamma_ns
-    return -gamma, -(violation.stale_ms or 0.0), violation.at_ns
 
 
 def _joined(columns: Sequence[AllFindings]) -> AllFindings:
     if len(columns) == 1:
         return columns[0]
     counts = np.concatenate([np.diff(one.offsets) for one in columns])
+    begin, worst = 0, []
+    for one in columns:
+        assert one.worst is not None
+        worst.append(one.worst + begin)
+        begin += len(one.key)
 
     def column(name: str) -> Int64:
         return np.concatenate([getattr(one, name) for one in columns])
@@ -167,6 +193,7 @@ def _joined(columns: Sequence[AllFindings]) -> AllFindings:
         gamma_ns=column("gamma_ns"),
         stale_ms=np.concatenate([one.stale_ms for one in columns if one.stale_ms is not None]),
         stale_versions=column("stale_versions"),
+        worst=np.concatenate(worst),
     )
 
 

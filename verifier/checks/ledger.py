@@ -20,10 +20,11 @@ import numpy as np
 from verifier.checks.lineage import Lineage, Place, lineage_of
 from verifier.checks.marks import NOT_FOUND, updates
 from verifier.checks.store import books_of
-from verifier.checks.types import AllFindings, Context, Result, Violation, judgement
+from verifier.checks.types import AllFindings, Context, Note, Result, Violation, join_notes, judgement, noted
 from verifier.history.columns import Bool, History, Int8, Int64
+from verifier.history.keys import hashes_of
 from verifier.history.schema import Outcome
-from verifier.verdict import IntentLedger, KindLedger, Ledger, StoreLedger
+from verifier.verdict import IntentLedger, KindLedger, StoreLedger
 
 NOBODY: Final = "nobody"
 """Stands for the Region of the winner where nothing stands in the place of a lost write (the item is gone)."""
@@ -32,7 +33,8 @@ NOT_RECORDED: Final = "not recorded"
 
 WORST: Final = 200
 """Findings that a check lists one by one; the others are in findings.parquet only."""
-_WORST_KEYS: Final = 100
+WORST_KEYS: Final = 100
+"""Keys with the most lost writes that the ledger names."""
 
 
 class Fate(IntEnum):
@@ -91,10 +93,8 @@ class Balance:
     open_lost: tuple[int, int]
     """Least and most of the unattributed writes that are lost."""
     lineage: Lineage
-
-    def ledger(self) -> Ledger:
-        """Both ledgers as verdict.json has them."""
-        return Ledger(store=self.store, intent=self.intent, exact=self.exact)
+    failed: bool = False
+    """The ledger itself failed; :attr:`reason` says how."""
 
 
 def balance_of(history: History, context: Context) -> Balance:
@@ -117,24 +117,26 @@ def check_lost(history: History, context: Context) -> Result:
     fate = balance.fates.fate
     judged = int(((fate == Fate.KEPT) | (fate == Fate.LOST)).sum())
     open_ = int((fate == Fate.UNATTRIBUTED).sum())
-    notes = [balance.reason] if balance.reason else []
+    notes = [Note(balance.reason)] if balance.reason else []
     if open_:
-        notes.append(f"of {open_:,} acknowledged writes the record does not show whether they survived")
+        notes.append(noted("of {count} acknowledged writes the record does not show whether they survived", open_))
     if not balance.exact:
-        notes.append("a worker's last rows are missing: totals are bounds")
+        notes.append(Note("a worker's last rows are missing: totals are bounds"))
     if balance.lineage.concluded:
-        notes.append(f"{balance.lineage.concluded:,} predecessors were concluded from values or order, not seen")
+        concluded = "{count} predecessors were concluded from values or order, not seen"
+        notes.append(noted(concluded, balance.lineage.concluded))
     if balance.lineage.strangers:
-        notes.append(f"{balance.lineage.strangers:,} marks belong to no recorded operation")
+        notes.append(noted("{count} marks belong to no recorded operation", balance.lineage.strangers))
     if balance.lineage.contradictions:
-        notes.append(f"{balance.lineage.contradictions:,} marks were shown with two different predecessors")
+        contradictions = "{count} marks were shown with two different predecessors"
+        notes.append(noted(contradictions, balance.lineage.contradictions))
     verdict = judgement(count, judged)
     return Result(
         verdict="unknown" if verdict == "holds" and balance.open_lost[1] else verdict,
         exercised=judged,
         violations=tuple(_lost_violation(history, balance, at) for at in range(min(count, WORST))),
         count=count,
-        note="; ".join(notes) or None,
+        note=join_notes(notes),
         everything=_all_lost(history, lost),
     )
 
@@ -153,9 +155,9 @@ def check_twice(history: History, context: Context) -> Result:
         violations.append(Violation(int(history.key[row]), tuple(attempts.tolist()), int(history.end_ns[row])))
         if len(violations) == WORST:
             break
-    note = None if retried else "no intent took a second attempt"
+    note: str | None = None if retried else "no intent took a second attempt"
     if maybe:
-        note = f"of {maybe:,} intents an attempt that never answered may have taken effect too, unseen"
+        note = noted("of {count} intents an attempt that never answered may have taken effect too, unseen", maybe)
     verdict = judgement(len(twice), 0 if maybe or not balance.exact else retried)
     return Result(verdict, retried, tuple(violations), count=len(twice), note=note)
 
@@ -168,10 +170,10 @@ def _balance(history: History, context: Context) -> Balance:
     fates = _fates(history, lineage)
     lost = _lost(history, lineage, fates)
     reason = None
-    if not len(fates.row):
-        reason = "no marked write in the run"
-    elif not lineage.final_read:
+    if not lineage.final_read:
         reason = "the final state was not read"
+    elif not len(fates.row):
+        reason = "no marked write in the run"
     open_lost = _open_lost(history, lineage, fates)
     return Balance(
         fates=fates,
@@ -219,6 +221,7 @@ def _failed(reason: str, keys: int) -> Balance:
         open_keys=0,
         open_lost=(0, 0),
         lineage=empty,
+        failed=True,
     )
 
 
@@ -295,7 +298,11 @@ def _intent_ledger(history: History, fates: Fates, lost: Lost) -> IntentLedger:
         of, by = divmod(pair, len(names))
         pairs.setdefault(history.regions[of], {})[names[by]] = int(counted[pair])
     by_key = np.bincount(history.key[lost.row], minlength=len(history.keys))
-    worst = np.argsort(-by_key, kind="stable")[:_WORST_KEYS]
+    worst = np.argsort(-by_key, kind="stable")[:WORST_KEYS]
+    if len(by_key) > WORST_KEYS:  # of several with equally many, whatever their numbers here
+        equal = np.flatnonzero(by_key >= max(1, by_key[worst[-1]]))
+        hashes = hashes_of([history.keys[key] for key in equal.tolist()])
+        worst = equal[np.lexsort((hashes, -by_key[equal]))][:WORST_KEYS]
     return IntentLedger(
         acknowledged=counts[Fate.KEPT] + counts[Fate.LOST] + counts[Fate.UNATTRIBUTED],
         kept=counts[Fate.KEPT],

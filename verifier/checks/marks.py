@@ -9,7 +9,7 @@ import numpy as np
 
 from verifier.checks.types import Context, Replica
 from verifier.history.columns import NULL, Bool, History, Int64
-from verifier.history.schema import ABSENT, UPDATES, WORKER_SHIFT
+from verifier.history.schema import ABSENT, UPDATES, WORKER_SHIFT, Kind
 
 NOT_FOUND: Final = -1
 """No row has this operation id (or not on this key)."""
@@ -104,6 +104,11 @@ def of_kind(history: History, *kinds: str) -> Bool:
         made.flags.writeable = False
         history.memo[name] = made
     return made
+
+
+def may_remove(history: History) -> bool:
+    """Whether anything in the whole record may have removed an item: then operations that are missing may have, too."""
+    return Kind.DELETE in history.kinds or Kind.TXN_WRITE in history.kinds
 
 
 def updates(history: History) -> Bool:

@@ -14,8 +14,8 @@ import numpy as np
 
 from verifier.checks.ledger import WORST
 from verifier.checks.lineage import GAP, ROOT, lineage_of
-from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_of, of_kind, updates
-from verifier.checks.types import Context, Result, Violation, judgement
+from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_of, may_remove, of_kind, updates
+from verifier.checks.types import Context, Result, Violation, judgement, noted
 from verifier.history.columns import NULL, History, Int64
 from verifier.history.schema import Kind, Outcome
 
@@ -60,7 +60,7 @@ def check_forks(history: History, context: Context) -> Result:
     parent = lineage.parent[rows]
     removed = keys_with(history, of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL))
     rooted = (parent == ROOT) & ~removed[history.key[rows]]
-    if history.lost and bool(removed.any()):
+    if history.lost and may_remove(history):
         rooted[:] = False  # an unrecorded delete may have made an item begin anew
     # Predecessors that are rows and the initial states of keys, in one numbering.
     place: Int64 = np.where(rooted, len(history) + history.key[rows], parent)
@@ -80,5 +80,5 @@ def check_forks(history: History, context: Context) -> Result:
             violations.append(Violation(int(history.key[pair[0]]), witness, end, facts=facts))
     count = int((followers[forked] - 1).sum())
     unjudged = int((parent == GAP).sum())
-    note = f"of {unjudged:,} writes the predecessor has no row" if unjudged else None
+    note = noted("of {count} writes the predecessor has no row", unjudged) if unjudged else None
     return Result("violated" if count else "holds", len(rows), tuple(violations), count=count, note=note)

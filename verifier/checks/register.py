@@ -31,7 +31,7 @@ from verifier.checks.layout import (
     running_min_after,
     smallest,
 )
-from verifier.checks.types import Context, Replica, Result
+from verifier.checks.types import Context, Replica, Result, join_notes
 from verifier.checks.zones import conflicts
 from verifier.history.columns import Bool, History, Int64
 
@@ -86,7 +86,7 @@ def register_violations(
                 found += _Order(part, begin, Layout(end - begin, first - slack, last), slack_ns).violations()
         if found:
             break
-    return result(found, clusters.judged, context.regions, slack, "; ".join(clusters.notes) or None)
+    return result(found, clusters.judged, context.regions, slack, join_notes(clusters.notes))
 
 
 class _Order:

@@ -32,8 +32,8 @@ from verifier.checks.chains import chains_of
 from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.layout import AFTER, BEFORE
 from verifier.checks.lineage import Lineage, Place, lineage_of
-from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, marks_of, of_kind, updates, writers_of
-from verifier.checks.types import Context, Result
+from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, marks_of, may_remove, of_kind, updates, writers_of
+from verifier.checks.types import Context, Note, Result, join_notes, noted
 from verifier.history.columns import NULL, Bool, History, Int64, order_by_code
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -53,7 +53,7 @@ def check_sessions(history: History, context: Context) -> Result:
         found = _backwards(steps, history, lineage, slack_ns)
         if found:
             break
-    return result(found, steps.judged, context.regions, slack, "; ".join(notes) or None)
+    return result(found, steps.judged, context.regions, slack, join_notes(notes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,13 @@ class _Steps:
     """Operations that met a state after the process had been left with one."""
 
 
-def _steps(history: History, context: Context) -> tuple[_Steps, list[str]]:
+def _steps(history: History, context: Context) -> tuple[_Steps, list[Note]]:
     notes = []
     update, answered = updates(history), history.outcome == Outcome.OK
     removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE)
     removed = keys_with(history, removing & (history.outcome != Outcome.FAIL))
     if removed.any():
-        notes.append(f"{int(removed.sum()):,} keys with deletes or transactions are not judged")
+        notes.append(noted("{count} keys with deletes or transactions are not judged", int(removed.sum())))
     for replica in list(context.initial.values())[:1]:
         # What an earlier run left may carry marks that this run gives again; they would name the wrong write.
         removed[replica.key[marks_of(history, context).find(replica.w, replica.key) != NOT_FOUND]] = True
@@ -87,17 +87,16 @@ def _steps(history: History, context: Context) -> tuple[_Steps, list[str]]:
     reading |= update & (history.outcome == Outcome.FAIL)
     rows = np.flatnonzero((own | (reading & (history.saw != NULL))) & ~removed[history.key])
     rows, new = _by_session(history, rows)
-    process = history.process[rows]
     session = np.cumsum(new) - 1
     overlapping = np.flatnonzero(~new[1:] & (history.start_ns[rows[1:]] < history.end_ns[rows[:-1]]))
     if len(overlapping):
-        # Two operations at once have no order, so this is no process.
-        wrong = np.unique(process[overlapping])
-        notes.append(f"{len(wrong):,} processes have operations that overlap and are not judged")
-        keep = ~np.isin(process, wrong)
+        # Two operations at once have no order, so this is not what one process did to one item.
+        wrong = np.unique(session[overlapping])
+        notes.append(noted("{count} sessions have operations that overlap and are not judged", len(wrong)))
+        keep = ~np.isin(session, wrong)
         rows, session = rows[keep], np.unique(session[keep], return_inverse=True)[1].astype(np.int64)
     wrote = own[rows]
-    unsure = bool(history.lost) and bool(removing.any())  # an unrecorded delete may have made an item begin anew
+    unsure = bool(history.lost) and may_remove(history)  # an unrecorded delete may have made an item begin anew
     shown = _states(history, context, rows, "saw", unsure)
     met = np.where(wrote, _states(history, context, rows, "prev", unsure), shown)
     left = np.where(wrote, rows, shown)

@@ -44,10 +44,10 @@ def check_store(history: History, context: Context) -> Result:
     books = books_of(history, context)
     effective = updates(history) & (history.outcome != Outcome.FAIL)
     exercised = int((effective & books.counters[history.key]).sum()) if books.ledger is not None else 0
-    worst = sorted(books.breaches, key=lambda breach: -breach[1] - breach[2])
+    at_ns = _end_of(history, context) if books.breaches else 0
     violations = [
-        Violation(key=key, rows=(), at_ns=_end_of(history, context), facts={"missing": missing, "surplus": surplus})
-        for key, missing, surplus in worst
+        Violation(key, (), at_ns, facts={"missing": missing, "surplus": surplus}, size=missing + surplus)
+        for key, missing, surplus in books.breaches
     ]
     note = None if not history.lost else "a worker's last rows are missing: what they could explain is not counted"
     return Result(judgement(len(violations), exercised), exercised, tuple(violations), note=note)
@@ -114,5 +114,5 @@ def _values(replicas: Iterable[Replica], keys: int) -> Int64:
 
 
 def _end_of(history: History, context: Context) -> int:
-    ends = [int(replica.end_ns.max()) for replica in context.final.values() if len(replica.end_ns)]
+    ends = [replica.read_ns[1] for replica in context.final.values() if replica.read_ns is not None]
     return max(ends, default=int(history.end_ns.max()))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from verifier.clocks import Clocks
 from verifier.history.columns import Float64, History, Int64
 from verifier.rundir import FaultRecord, Mode, RunInfo
 from verifier.verdict import Judgement
@@ -27,6 +28,13 @@ class Replica:
     items: tuple[str, ...]
     start_ns: Int64
     end_ns: Int64
+    read_ns: tuple[int, int] | None = None
+    """From when to when the replica was read, all of it: it holds for keys that have no item. Null: it has no item at
+    all, so that no call says when."""
+
+    def __post_init__(self) -> None:
+        if self.read_ns is None and len(self.key):
+            object.__setattr__(self, "read_ns", (int(self.start_ns.min()), int(self.end_ns.max())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +50,11 @@ class Context:
     final: Mapping[str, Replica] = field(default_factory=dict)
     """By Region; empty: never read."""
     epsilon_ns: int = 0
-    """How wrong the order of two hosts' times may be; 0 on one host."""
+    """How wrong any time may be against the reference host's clock; 0 on one host."""
+    clocks: Clocks | None = None
+    """The hosts and how well their clocks are known; null: there is one host."""
+    first_scheduled_ns: int | None = None
+    """When the first operation of the run was due; null: there is none, or those that are judged are all."""
     slow_seconds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Worker → seconds from t0 in which it measured itself as slow; no entry: it did not measure."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
@@ -71,13 +83,15 @@ class Violation:
     stale_versions: int | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
     """What the explainer needs besides the rows."""
+    size: int = 0
+    """How much is wrong, where that can be counted and findings have no Γ to be ranked by: the greater the worse."""
 
 
 @dataclass(frozen=True, slots=True)
 class AllFindings:
     """Every finding of a check as columns of equal length, for findings.parquet: a million objects would be too slow.
 
-    Those that :attr:`Result.violations` lists stand first, in the same order; the others in any.
+    Those of one key stand in an order that does not depend on the findings of other keys.
 
     ``rows`` holds the witness rows (of :class:`History`) of all findings end to end; those of finding ``i`` are
     ``rows[offsets[i]:offsets[i + 1]]``. Null: :data:`verifier.history.columns.NULL`, NaN for ``stale_ms``.
@@ -90,6 +104,58 @@ class AllFindings:
     gamma_ns: Int64 | None = None
     stale_ms: Float64 | None = None
     stale_versions: Int64 | None = None
+    worst: Int64 | None = None
+    """Place of each of :attr:`Result.violations`; null: they stand first, in the same order."""
+
+
+class Note(str):
+    """What a check left out or could not judge: a sentence, or several joined by semicolons.
+
+    Numbers in it add up when a history is judged part by part, so they are given apart (:func:`noted`). A plain string
+    does as a note as well; of several parts that say the same it is said once.
+    """
+
+    pieces: tuple[tuple[str, int | None], ...]
+    """Each sentence, with ``{count}`` where its number belongs, and the number."""
+
+    def __new__(cls, text: str = "", pieces: tuple[tuple[str, int | None], ...] | None = None) -> Note:
+        note = super().__new__(cls, text)
+        note.pieces = ((text, None),) if pieces is None and text else pieces or ()
+        return note
+
+    def __getnewargs__(self) -> tuple[str, tuple[tuple[str, int | None], ...]]:  # type: ignore[override]
+        return str(self), self.pieces
+
+
+def noted(text: str, count: int) -> Note:
+    """A note with a number: ``noted("{count} keys with deletes are not judged", 3)``."""
+    return Note(text.replace("{count}", f"{count:,}"), ((text, count),))
+
+
+def pieces_of(note: str) -> list[Note]:
+    """The sentences of a note, each as one."""
+    if not isinstance(note, Note):
+        return [Note(note)]
+    return [Note(text) if count is None else noted(text, count) for text, count in note.pieces]
+
+
+def join_notes(notes: Iterable[str | None]) -> Note | None:
+    """One note for several: numbers of the same sentence are added, the same sentence is said once; null: nothing."""
+    found: dict[str, int | None] = {}
+    for note in notes:
+        for piece in pieces_of(note) if note else ():
+            ((text, count),) = piece.pieces
+            found[text] = count if count is None else (found.get(text) or 0) + count
+    pieces = tuple(sorted(found.items()))
+    if not pieces:
+        return None
+    texts = (text if count is None else text.replace("{count}", f"{count:,}") for text, count in pieces)
+    return Note("; ".join(texts), pieces)
+
+
+def counted(note: str | None) -> Note | None:
+    """Of a note only the sentences with a number."""
+    return join_notes(piece for piece in pieces_of(note) if piece.pieces[0][1] is not None) if note else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +172,8 @@ class Result:
     """What was left out or could not be judged, and why."""
     everything: AllFindings | None = None
     """All violations, where ``violations`` holds only the worst few hundred; null: ``violations`` is all of them."""
+    failed: bool = False
+    """The check itself failed: whatever else is found, something was not judged."""
 
 
 def judgement(violations: int, exercised: int) -> Judgement:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,6 @@ import pyarrow.parquet as pq
 
 from verifier.checks.types import AllFindings, Context, Result
 from verifier.history.columns import NULL, History, Int64
-from verifier.verdict import Finding
 from verifier.windows import fault_span, origin_ns
 
 COLUMNS = pa.schema(
@@ -29,8 +29,9 @@ COLUMNS = pa.schema(
     ]
 )
 """``operations`` are the ids of the witness and ``regions`` those that they were sent to, in the same order; ``at_ns``
-is from t0. ``sentence`` is null where only verdict.json's worst findings were put into words."""
+is from t0. ``sentence`` is null except for the worst of each check, which were put into words."""
 
+_UNSAID: Final = COLUMNS.remove(COLUMNS.get_field_index("sentence"))
 _FEW_VALUES: Final = ["check", "key", "regions.list.element", "fault"]
 _ENCODINGS: Final = {
     **dict.fromkeys(["operations.list.element", "at_ns", "gamma_ns", "stale_versions"], "DELTA_BINARY_PACKED"),
@@ -38,23 +39,25 @@ _ENCODINGS: Final = {
 }
 
 
-def findings_file(
-    history: History,
-    context: Context,
-    results: Mapping[str, Result],
-    explained: Mapping[str, Sequence[Finding]],
-) -> bytes:
-    """The whole file."""
-    tables = [
-        _table(history, context, name, _all(result), explained.get(name, ()))
-        for name, result in results.items()
-        if result.violations or result.everything is not None
-    ]
-    table = pa.concat_tables(tables) if tables else COLUMNS.empty_table()
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table.unify_dictionaries(),
-        sink,
+def findings_table(history: History, context: Context, check: str, result: Result) -> tuple[pa.Table, Int64]:
+    """All findings of a check, by key, with :data:`COLUMNS` but the sentence; and the place of each of
+    :attr:`Result.violations` in it."""
+    found = _all(result)
+    table = _table(history, context, check, found)
+    worst = np.arange(len(result.violations)) if found.worst is None else found.worst
+    if not bool((found.key[1:] < found.key[:-1]).any()):
+        return table, worst
+    order = np.argsort(found.key, kind="stable")
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    return table.take(pa.array(order)), place[worst]
+
+
+def write_findings(path: Path, checks: Iterable[tuple[Sequence[pa.Table], Mapping[tuple[int, int], str]]]) -> None:
+    """Write the whole file: for each check its tables, and the sentences that belong to (table, place)."""
+    with pq.ParquetWriter(
+        path,
+        COLUMNS,
         compression="zstd",
         compression_level=1,
         use_dictionary=_FEW_VALUES,
@@ -62,9 +65,12 @@ def findings_file(
         write_statistics=["at_ns"],
         write_batch_size=1
         << 16,  # rows that are encoded at a time: a million are written in three quarters of the time
-    )
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    ) as writer:
+        for tables, sentences in checks:
+            for number, table in enumerate(tables):
+                said = {place: text for (at, place), text in sentences.items() if at == number}
+                if len(table):
+                    writer.write_table(table.append_column(COLUMNS.field("sentence"), _sentences(len(table), said)))
 
 
 def _all(result: Result) -> AllFindings:
@@ -83,9 +89,7 @@ def _all(result: Result) -> AllFindings:
     )
 
 
-def _table(
-    history: History, context: Context, check: str, found: AllFindings, explained: Sequence[Finding]
-) -> pa.Table:
+def _table(history: History, context: Context, check: str, found: AllFindings) -> pa.Table:
     count = len(found.key)
     t0 = origin_ns(history, context)
     offsets = pa.array(found.offsets.astype(np.int32))
@@ -103,9 +107,8 @@ def _table(
         pa.nulls(count, pa.float64()) if stale is None else pa.array(stale, mask=np.isnan(stale)),
         _nullable(found.stale_versions, count),
         _faults(context, found.at_ns),
-        _sentences(history, found, t0, explained),
     ]
-    return pa.Table.from_arrays(columns, schema=COLUMNS)
+    return pa.Table.from_arrays(columns, schema=_UNSAID)
 
 
 def _faults(context: Context, at_ns: Int64) -> pa.Array:
@@ -118,23 +121,10 @@ def _faults(context: Context, at_ns: Int64) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), names)
 
 
-def _sentences(history: History, found: AllFindings, t0: int, explained: Sequence[Finding]) -> pa.Array:
-    if not explained:
-        return pa.nulls(len(found.key), pa.string())
-    which = np.full(len(found.key), -1, np.int32)
-    texts: list[str] = []
-    wanted: dict[tuple[int, str, tuple[int, ...]], list[str]] = {}
-    for one in reversed(explained):  # two replicas' final items may show the same with the same operations
-        wanted.setdefault((one.at_ns, one.key, tuple(by.op for by in one.operations)), []).append(one.sentence)
-    times = np.array(sorted({one.at_ns for one in explained}), np.int64)
-    since = found.at_ns - t0
-    for at in np.flatnonzero(times[np.minimum(np.searchsorted(times, since), len(times) - 1)] == since).tolist():
-        rows = found.rows[found.offsets[at] : found.offsets[at + 1]]
-        name = (int(found.at_ns[at]) - t0, history.keys[found.key[at]], tuple(history.op[rows].tolist()))
-        if wanted.get(name):
-            which[at] = len(texts)
-            texts.append(wanted[name].pop())
-    return pa.array(texts, pa.string()).take(pa.array(which, mask=which < 0))
+def _sentences(count: int, said: Mapping[int, str]) -> pa.Array:
+    which = np.full(count, -1, np.int32)
+    which[list(said)] = np.arange(len(said))
+    return pa.array(list(said.values()), pa.string()).take(pa.array(which, mask=which < 0))
 
 
 def _nullable(values: Int64 | None, count: int) -> pa.Array:

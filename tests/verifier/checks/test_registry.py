@@ -14,7 +14,7 @@ from verifier.checks.types import Context, Result
 from verifier.contract import applicable, contract_rows, contract_verdict
 from verifier.history.columns import History
 from verifier.rundir import Mode
-from verifier.verify import run_check
+from verifier.part import run_check
 
 
 def judged(run: Run) -> tuple[History, Context, dict[str, Result]]:

@@ -1,0 +1,219 @@
+"""What one part of the keys says of a run, and how the parts are put together.
+
+Every check is about keys that stand on their own: what it finds of some keys does not depend on the others. So a
+history can be cut into stretches of keys (:mod:`verifier.history.keys` says in which order), each judged wherever there
+is room, and the sum is the same to the byte, however many parts there were. That asks of a check:
+
+- its verdict, the operations judged and its findings add up (:func:`conclude` says how);
+- numbers in its note are counted notes (:class:`verifier.checks.types.Note`), which add up as well;
+- what it knows besides its rows is the same for all parts: the :class:`Context`, the lost ranges, the names of kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from verifier.account import Account
+from verifier.checks import explain
+from verifier.checks.findings import candidates, listed, severity
+from verifier.checks.ledger import balance_of
+from verifier.checks.registry import CHECK, CheckRow
+from verifier.checks.types import Context, Result, Violation, counted, join_notes
+from verifier.contract import applicable, violations
+from verifier.history.columns import History
+from verifier.latency import Group, Latencies, intents_of, latencies_of
+from verifier.metrics import METRICS, Facts, Selection
+from verifier.outputs.findings import findings_table
+from verifier.outputs.lost import lost_lines
+from verifier.staleness import Stale, stale_of
+from verifier.tally import Tally, failure
+from verifier.verdict import Finding, Intents, merge
+
+Say = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is behind."""
+
+Asked = tuple[str, Selection]
+"""A metric, and what it is narrowed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the worst findings of a part, which may be one of the worst of all."""
+
+    severity: tuple[object, ...]
+    rule: str
+    place: int
+    """Of the finding among all of its check and part."""
+    tell: Callable[[], Finding]
+    """The finding in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPart:
+    """What a check concludes of one part; its worst findings apart from the result."""
+
+    result: Result
+    candidates: tuple[Candidate, ...]
+    findings: pa.Table
+    """All findings (:data:`verifier.outputs.findings.COLUMNS` but the sentence), by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Everything that one part says."""
+
+    operations: int
+    checks: Mapping[str, CheckPart]
+    account: Account
+    lost: bytes
+    """Lines of lost.jsonl."""
+    tallies: tuple[Tally, ...]
+    """One for each metric asked for."""
+    stale: Stale
+    latencies: Mapping[Group, Latencies]
+    intents: Intents
+
+
+@dataclass(frozen=True, slots=True)
+class Concluded:
+    """What a check concludes of all parts."""
+
+    result: Result
+    worst: tuple[Finding, ...]
+    """In words, worst first."""
+    places: tuple[tuple[int, int], ...]
+    """Where each of them stands: number of the part, place in its findings."""
+    parts: tuple[int, ...]
+    """Numbers of the parts whose findings count."""
+
+
+def examine(history: History, context: Context, asked: Sequence[Asked], say: Say) -> Part:
+    """Judge and count one part."""
+    say("following the lineages", 0.0)
+    balance = balance_of(history, context)
+    results: dict[str, Result] = {}
+    rows = applicable(context.mode)
+    for at, row in enumerate(rows):
+        say(f"checking: {row.statement}", 0.1 + 0.7 * at / len(rows))
+        results[row.name] = run_check(row, history, context)
+    say("measuring", 0.8)
+    facts = Facts(history, context, balance, results)
+    return Part(
+        operations=len(history),
+        checks={name: _check_part(CHECK[name], history, context, result) for name, result in results.items()},
+        account=Account.of(balance),
+        lost=lost_lines(history, context, balance),
+        tallies=tuple(_counted(facts, metric, selection) for metric, selection in asked),
+        stale=stale_of(history, results),
+        latencies=latencies_of(history, context),
+        intents=intents_of(history),
+    )
+
+
+def run_check(row: CheckRow, history: History, context: Context) -> Result:
+    """What a check concludes; inconclusive with the error if it crashes."""
+    try:
+        return row.check(history, context)
+    except Exception as error:  # noqa: BLE001 - a check that crashes must not take the others with it
+        return Result("unknown", 0, note=f"the check itself failed: {type(error).__name__}: {error}", failed=True)
+
+
+def conclude(parts: Sequence[CheckPart]) -> Concluded:
+    """What a check says of all parts: the worst verdict of those that judged anything, and the sum of the rest.
+
+    Where anything is certain to be wrong, what clocks may explain away is left out, as it is within a part.
+    """
+    results = [part.result for part in parts]
+    judging = [one for one in results if one.exercised or one.violations or one.count or one.failed] or results[:1]
+    verdict = merge(one.verdict for one in judging)
+    counting = [at for at, one in enumerate(results) if not (verdict == "violated" and one.verdict == "possible")]
+    exercised = sum(one.exercised for one in results)
+    # Why a part shows nothing matters only if no part does; what was left out always does.
+    notes = [one.note if one.exercised or one.failed or not exercised else counted(one.note) for one in results]
+    ranked = sorted(((one, at) for at in counting for one in parts[at].candidates), key=lambda pair: pair[0].severity)
+    chosen = [ranked[place] for place in listed([one.rule for one, _ in ranked])]
+    return Concluded(
+        result=Result(
+            verdict,
+            exercised,
+            count=sum(violations(results[at]) for at in counting),
+            note=join_notes(notes),
+        ),
+        worst=tuple(one.tell() for one, _ in chosen),
+        places=tuple((at, one.place) for one, at in chosen),
+        parts=tuple(counting),
+    )
+
+
+def told(part: Part) -> Part:
+    """The same part with its candidates in words, so that it can leave the process that holds its history."""
+    checks = {
+        name: CheckPart(
+            check.result,
+            tuple(Candidate(one.severity, one.rule, one.place, _Told(one.tell())) for one in check.candidates),
+            check.findings,
+        )
+        for name, check in part.checks.items()
+    }
+    return Part(
+        part.operations,
+        checks,
+        part.account,
+        part.lost,
+        part.tallies,
+        part.stale,
+        part.latencies,
+        part.intents,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    finding: Finding
+
+    def __call__(self) -> Finding:
+        return self.finding
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Puts a finding into words when it is asked to; one that cannot be is listed with the reason."""
+
+    row: CheckRow
+    history: History
+    context: Context
+    violation: Violation
+
+    def __call__(self) -> Finding:
+        history, context, violation = self.history, self.context, self.violation
+        try:
+            return explain.finding(self.row.name, self.row.explain, history, context, violation)
+        except Exception as error:  # noqa: BLE001 - a sentence that fails must not take the finding with it
+            reason = f"(this finding could not be put into words: {type(error).__name__}: {error})"
+            return explain.finding(self.row.name, lambda *_: reason, history, context, violation)
+
+
+def _check_part(row: CheckRow, history: History, context: Context, result: Result) -> CheckPart:
+    table, places = findings_table(history, context, row.name, result)
+    chosen = candidates(result.violations)
+    found = tuple(
+        Candidate(
+            severity(history, result.violations[at]),
+            str(result.violations[at].facts.get("rule", "")),
+            int(places[at]),
+            _Teller(row, history, context, result.violations[at]),
+        )
+        for at in chosen
+    )
+    bare = Result(result.verdict, result.exercised, count=violations(result), note=result.note, failed=result.failed)
+    return CheckPart(bare, found, table)
+
+
+def _counted(facts: Facts, metric: str, selection: Selection) -> Tally:
+    try:
+        return METRICS[metric].count(facts, selection)
+    except Exception as error:  # noqa: BLE001 - one metric that fails must not take the verdict with it
+        return failure(error)
