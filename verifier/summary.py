@@ -96,7 +96,14 @@ def _latency(verdict: Verdict) -> list[str]:
     for row in rows:
         cells.setdefault((row.region, row.kind), []).append(f"{row.window} {_figures(row)}")
     width = max((len(f"{region} {kind}") for region, kind in cells), default=0)
-    return [f"{f'{region} {kind}':<{width}}  {',  '.join(texts)}" for (region, kind), texts in cells.items()]
+    lines = [f"{f'{region} {kind}':<{width}}  {',  '.join(texts)}" for (region, kind), texts in cells.items()]
+    marked = len(verdict.marked_seconds)
+    if lines and marked:
+        lines.append(
+            f"in {marked:,} second{'' if marked == 1 else 's'} a worker itself was slow (marked in the report): "
+            "part of these figures is its own"
+        )
+    return lines
 
 
 def _figures(row: LatencyRow) -> str:
