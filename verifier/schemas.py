@@ -13,15 +13,16 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from verifier.rundir import FaultRecord, RunInfo
+from verifier.rundir import FaultRecord, RouteEvent, RunInfo
 from verifier.verdict import Verdict
 
 FILES: dict[str, type[BaseModel]] = {
     "verdict.schema.json": Verdict,
     "run.schema.json": RunInfo,
     "fault.schema.json": FaultRecord,
+    "route.schema.json": RouteEvent,
 }
-"""File name → type of the file (fault: of one line of faults.jsonl)."""
+"""File name → type of the file (fault, route: of one line of faults.jsonl, routes.jsonl)."""
 
 
 def schema_text(model: type[BaseModel]) -> str:

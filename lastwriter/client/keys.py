@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lastwriter.client.plan import OWNED, Keys, Load, LoadPlan
@@ -39,12 +39,18 @@ class KeyChooser:
     """Draws keys for one process.
 
     ``anything()`` draws from all keys. ``mine()`` draws from those that the process may write: all of them, or
-    under a pattern with homes those that its Region owns (index modulo number of Regions).
+    under a pattern with homes those that its Region owns (index modulo number of Regions), or that were moved to it.
     """
 
-    def __init__(self, keys: Sequence[Key], shape: Keys, region: str, rng: random.Random) -> None:
+    def __init__(
+        self, keys: Sequence[Key], shape: Keys, region: str, rng: random.Random, homes: Mapping[str, str] | None = None
+    ) -> None:
+        """``homes``: home Region of a key → the one that it was moved to."""
         self.keys = keys
-        owned = [key for key in keys if key.home_region in (None, region)]
+        moved = homes or {}
+        owned = [
+            key for key in keys if key.home_region is None or moved.get(key.home_region, key.home_region) == region
+        ]
         if not owned:
             raise UserError(
                 f"Region {region} owns none of the {len(keys)} keys; give `keys.count` at least the number of Regions"

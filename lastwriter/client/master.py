@@ -19,8 +19,8 @@ import psutil  # type: ignore[import-untyped]  # comes with Locust
 from gevent.event import Event
 from locust.runners import MasterRunner
 
-from lastwriter.client.collect import Collector
 from lastwriter.client.clients import make_client
+from lastwriter.client.collect import Collector
 from lastwriter.client.credentials import credentials_for
 from lastwriter.client.dispatch import Assignment
 from lastwriter.client.failover import Failover
@@ -129,7 +129,9 @@ class MasterRun:
         self._greenlets.append(gevent.spawn(self._read_clocks_for_ever))
         if any(load.failover == "routed" for load in self._plan.loads):
             self._failover = Failover(self._plan, directory.routes, self._send_route, self._canary_client)
-            self._greenlets.append(gevent.spawn_later(max(0.0, (t0_ns - time.monotonic_ns()) / 1e9), self._failover.start))
+            self._greenlets.append(
+                gevent.spawn_later(max(0.0, (t0_ns - time.monotonic_ns()) / 1e9), self._failover.start)
+            )
         length = length_ns(self._plan.phases)
         if length is None and self._owner.run_time_s is not None:
             length = int(self._owner.run_time_s * 1e9)

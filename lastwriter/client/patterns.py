@@ -8,6 +8,7 @@ items, and a counter that is spread over several is named in the record's ``logi
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,10 +19,8 @@ from lastwriter.client.keys import NORMAL, Key
 from lastwriter.client.outcome import CONDITION_FAILED
 from lastwriter.client.plan import Load, Pattern
 from lastwriter.client.retry import Attempts
+from lastwriter.client.routes import FIRST_EPOCH
 from lastwriter.client.table import Also, Table
-
-FIRST_EPOCH: Final = 1
-"""Epoch of every home until somebody fails a key over."""
 
 
 class CountingUser(Protocol):
@@ -32,8 +31,14 @@ class CountingUser(Protocol):
     table: Table
     load: Load
     random: random.Random
+    epochs: Mapping[str, int]
+    """Home Region → epoch of its control record, where that was ever flipped."""
 
     def attempts(self, also: Collection[str] = (), *, unknown: bool = False) -> Attempts: ...
+
+    def table_in(self, region: str) -> Table: ...
+
+    def read_item(self, key: Key, *, strong: bool = True, region: str | None = None) -> Answer | None: ...
 
 
 class Counter:
@@ -64,12 +69,10 @@ class Counter:
     def _sum(self, items: Iterable[Key], strong: bool) -> int | None:
         total = 0
         for item in items:
-            attempts = self.user.attempts()
-            for attempt in attempts:
-                self.user.table.get(item, strong=strong, attempt=attempt)
-            if attempts.answer is None or not attempts.answer.ok:
+            answer = self.user.read_item(item, strong=strong)
+            if answer is None or not answer.ok:
                 return None
-            total += attempts.answer.value or 0
+            total += answer.value or 0
         return total
 
 
@@ -82,9 +85,10 @@ class Conditional(Counter):
     def add(self, key: Key, delta: int = 1) -> Answer | None:
         attempts = self.user.attempts(also=[CONDITION_FAILED])
         for attempt in attempts:
-            seen = self.user.table.get(key)
+            table = attempt.table or self.user.table
+            seen = table.get(key)
             if seen.ok:
-                self.user.table.cas(key, (seen.value or 0) + delta, seen.writer, attempt)
+                table.cas(key, (seen.value or 0) + delta, seen.writer, attempt)
         return attempts.answer
 
 
@@ -96,11 +100,35 @@ class Fenced(Counter):
     """
 
     def also(self, key: Key, delta: int) -> Also | None:
+        epoch = self.user.epochs.get(key.home_region or "", FIRST_EPOCH)
         return Also(
             put="write_epoch = :epoch",
             condition="attribute_not_exists(write_epoch) OR write_epoch <= :epoch",
-            values={":epoch": {"N": str(FIRST_EPOCH)}},
+            values={":epoch": {"N": str(epoch)}},
         )
+
+
+class ReadAll(Counter):
+    """`read-all`: write to the near Region; read every Region, and believe the item with the newest time stamp.
+
+    Weakness: it finds the newest item, not what the newest item has overwritten: in MREC as much is lost as with
+    `naive`. A read costs a call in every Region and fails when one of them does not answer; which item is newest is for
+    the clients' clocks to say.
+    """
+
+    def also(self, key: Key, delta: int) -> Also | None:
+        return Also(put="#at = :at", names={"#at": "written_at"}, values={":at": {"N": str(time.time_ns())}})
+
+    def read(self, key: Key, *, strong: bool = True) -> int | None:
+        newest, value = -1, 0
+        for region in self.user.regions:
+            answer = self.user.read_item(key, strong=strong, region=region)
+            if answer is None or not answer.ok or answer.reply is None:
+                return None
+            written_at = int(answer.reply.body.get("Item", {}).get("written_at", {}).get("N", -1))
+            if written_at > newest:
+                newest, value = written_at, answer.value or 0
+        return value
 
 
 class RegionItems(Counter):
@@ -123,6 +151,69 @@ class RegionItems(Counter):
         if key.name not in self._parts:
             self._parts[key.name] = {region: key.part(f"@{region}", region) for region in self.user.regions}
         return self._parts[key.name]
+
+
+class RegionSets(RegionItems):
+    """`region-sets`: one item a Region, as `region-items`, with a set of what was added and one of what was taken back.
+
+    Each request puts names of its own into `adds_<region>` (or, of a negative amount, `removes_<region>`), and a name
+    that is there already is refused: a request that arrives twice counts once, so that the user may try again after an
+    unknown outcome. The count is the number of names; ``v`` is kept with it.
+    Weakness: the sets only grow, every write pays for the whole item, and at 400 kB it is refused. With all sets in one
+    item it would be `region-attributes`.
+    """
+
+    def __init__(self, user: CountingUser, session: str) -> None:
+        super().__init__(user, session)
+        self._session, self._numbers = session, itertools.count(1)
+
+    def add(self, key: Key, delta: int = 1) -> Answer | None:
+        own, number = self._items(key)[self.user.region], next(self._numbers)
+        names = [f"{self._session}/{number}/{part}" for part in range(abs(delta))] or [f"{self._session}/{number}"]
+        once = Also(
+            add="#set :names",
+            condition="NOT contains(#set, :name)",
+            names={"#set": f"{'adds' if delta >= 0 else 'removes'}_{self.user.region}"},
+            values={":names": {"SS": names}, ":name": {"S": names[0]}},
+            once=True,
+        )
+        attempts = self.user.attempts(unknown=True)
+        for attempt in attempts:
+            self.user.table.add(own, delta, attempt, once)
+        return attempts.answer
+
+
+class Compacted(RegionItems):
+    """`compacted`: one item a Region, as `region-items`, and the first Region folds them into one that everybody reads.
+
+    It folds when one of its users adds and has not done so for the load's ``fold``: reads the total, then the parts as
+    its own replica has them, and writes their sum if the total is still the one that it read.
+    Weakness: a read is one read again, and late by ``fold`` and twice the way between Regions; where the first Region
+    is down, or cut off, the total stands still.
+    """
+
+    def __init__(self, user: CountingUser, session: str) -> None:
+        super().__init__(user, session)
+        self._folded_at: dict[str, float] = {}
+
+    def add(self, key: Key, delta: int = 1) -> Answer | None:
+        answer = super().add(key, delta)
+        if self.user.region == self.user.regions[0]:
+            now = time.monotonic()
+            if now - self._folded_at.setdefault(key.name, -math.inf) >= self.user.load.fold:
+                self._folded_at[key.name] = now
+                self.fold(key)
+        return answer
+
+    def read(self, key: Key, *, strong: bool = True) -> int | None:
+        return self._sum([key], strong)
+
+    def fold(self, key: Key) -> None:
+        """Bring the total up to date. Whoever folds at the same time is refused, or refuses us: either will do."""
+        seen = self.user.table.get(key)
+        parts = self._sum(self._items(key).values(), strong=True) if seen.ok else None
+        if parts is not None and parts != (seen.value or 0):
+            self.user.table.cas(key, parts, seen.writer)
 
 
 class RegionAttributes(Counter):
@@ -179,6 +270,32 @@ class Idempotent(Counter):
             condition="attribute_not_exists(#session) OR #session < :number",
             names=self._names,
             values={":number": {"N": str(next(self._numbers))}},
+            once=True,
+        )
+        attempts = self.user.attempts(unknown=True)
+        for attempt in attempts:
+            self.user.table.add(key, delta, attempt, once)
+        return attempts.answer
+
+
+class LastRequestId(Counter):
+    """`last-request-id`: the item remembers the last request's id, and refuses a request that it has just had.
+
+    A recipe that is often published, for it needs one attribute only.
+    Weakness: it forgets. A request that arrives twice is applied twice as soon as anybody else's came between, which on
+    a busy item is always.
+    """
+
+    def __init__(self, user: CountingUser, session: str) -> None:
+        super().__init__(user, session)
+        self._session, self._numbers = session, itertools.count(1)
+
+    def add(self, key: Key, delta: int = 1) -> Answer | None:
+        once = Also(
+            put="last_request = :request",
+            condition="attribute_not_exists(last_request) OR last_request <> :request",
+            values={":request": {"S": f"{self._session}/{next(self._numbers)}"}},
+            once=True,
         )
         attempts = self.user.attempts(unknown=True)
         for attempt in attempts:
@@ -219,10 +336,14 @@ COUNTERS: Final[Mapping[Pattern, type[Counter]]] = {
     "home-region": Counter,  # `self.keys.mine()` draws only keys that the Region owns
     "fenced": Fenced,  # the same, and the fence
     "leader": Counter,  # `self.table` is the first Region's, wherever the user lives
+    "read-all": ReadAll,
     "region-items": RegionItems,
+    "region-sets": RegionSets,
+    "compacted": Compacted,
     "region-attributes": RegionAttributes,
     "sharded": Sharded,
     "idempotent": Idempotent,
+    "last-request-id": LastRequestId,
     "client-timestamp": ClientTimestamp,
 }
 

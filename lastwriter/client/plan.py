@@ -125,7 +125,9 @@ class Health(_Strict):
 
     interval: Duration = Field(1.0, gt=0, description="between two probes of a Region by its canary")
     timeout: Duration = Field(1.0, gt=0, description="a probe without an answer by then has failed")
-    threshold: int = Field(3, ge=1, description="failed probes in a row that make a Region unhealthy; answered: healthy")
+    threshold: int = Field(
+        3, ge=1, description="failed probes in a row that make a Region unhealthy; answered: healthy"
+    )
     ttl: Duration = Field(5.0, description="time to live of a route: users follow a new one within this")
     failback: Literal["at-once", "drained", "never"] = Field(
         "drained",

@@ -46,7 +46,7 @@ _FIELDS: Final = {
     "op": "q", "intent": "q", "attempt": "h", "token": "q", "process": "i", "region": "h", "home_region": "h",
     "workload": "h", "kind": "b", "key_class": "b", "key": "i", "logical_key": "i", "value": "q", "expect": "q",
     "result": "q", "saw": "q", "prev": "q", "outcome": "b", "error": "h", "units": "f", "scheduled_ns": "q",
-    "start_ns": "q", "end_ns": "q",
+    "start_ns": "q", "end_ns": "q", "user_region": "h",
 }  # fmt: skip
 _ROW: Final = struct.Struct("=" + "".join(_FIELDS.values()))
 ROW_DTYPE: Final = np.dtype([(name, code) for name, code in _FIELDS.items()])
@@ -115,7 +115,7 @@ class Recorder:
         self.path, self.worker = path, worker
         self.region, self.home_region, self.workload = Codes(), Codes(), Codes()
         self.kind, self.key_class, self.error = Codes(), Codes(), Codes()
-        self.key, self.logical_key = Codes(), Codes()
+        self.key, self.logical_key, self.user_region = Codes(), Codes(), Codes()
         self.rows_written = 0
         self.failure: str | None = None
         """One line, once the disk refused a batch: nothing more is recorded."""
@@ -182,6 +182,7 @@ class Recorder:
         end_ns: int,
         units: float = _NO_UNITS,
         elements: list[int] | None = None,
+        user_region: int = NO_CODE,
     ) -> None:
         """One attempt, or one item of one. Texts as codes of this recorder; NULL, NO_CODE and NaN stand for null."""
         offset = self._offset
@@ -193,6 +194,7 @@ class Recorder:
         _ROW.pack_into(
             self._buffer, offset, op, intent, attempt, token, process, region, home_region, workload, kind, key_class,
             key, logical_key, value, expect, result, saw, prev, outcome, error, units, scheduled_ns, start_ns, end_ns,
+            user_region,
         )  # fmt: skip
         self._offset = offset + _ROW.size
         if elements is not None:
@@ -267,8 +269,8 @@ class Recorder:
                 columns.append(pa.array(np.full(count, self.worker, np.int16)))
                 continue
             if name == "elements":
-                lists = map(self._lists.get, range(count))
-                columns.append(pa.array(lists, kind, count) if self._lists and count else pa.nulls(count, kind))
+                some = [self._lists.get(row) for row in range(count)] if self._lists else None
+                columns.append(pa.nulls(count, kind) if some is None else pa.array(some, kind))
                 continue
             numbers = rows[name].astype(np.int32) if is_text else np.ascontiguousarray(rows[name])
             missing = _missing(numbers, is_text) if nullable else None

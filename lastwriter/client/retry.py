@@ -7,26 +7,33 @@
 
 ``none``: one attempt. ``eager``: again at once until the load's deadline has passed since the first (this makes the
 storm that it is known for). ``jittered``: at most ``attempts``, each after a pause drawn from 0 to a limit that
-doubles.
+doubles, and no second attempts at all while the Region's :class:`Breaker` is open.
 
 Only what certainly had no effect is tried again: a conflict, a throttle, a connection that never was, a read without an
 answer. After an unknown outcome the write may stand, and a blind second ADD would count twice; ``unknown=True`` is for
 writes that are applied once however often they arrive.
+
+With the failover ``sdk-retry`` each further attempt goes to another Region, after an unknown outcome too: what a client
+does that is told to try the next endpoint. It is discouraged because the first attempt may stand in the Region that did
+not answer.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import gevent
 
 from lastwriter.client.answer import Answer
 from lastwriter.client.clock import monotonic_ns
-from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
+from lastwriter.client.outcome import ALREADY_APPLIED, CREDENTIALS_ERROR, REFUSED, THROTTLED
 from lastwriter.client.plan import Load
 from verifier.history.schema import Outcome
+
+if TYPE_CHECKING:
+    from lastwriter.client.table import Table
 
 FIRST_PAUSE_S: Final = 0.05
 """Most that ``jittered`` waits before the second attempt."""
@@ -36,11 +43,46 @@ LONGEST_PAUSE_S: Final = 2.0
 RETRYABLE: Final = THROTTLED | {"ReplicatedWriteConflictException", "TransactionConflictException"}
 """Refusals that another attempt may not meet."""
 
+_DECIDED: Final = REFUSED | {ALREADY_APPLIED}
+"""Refusals that are answers."""
+
+BREAKER_FAILURES: Final = 20
+"""Attempts in a row, of all users of a worker, that a Region has to leave unanswered for its breaker to open."""
+
+
+class Breaker:
+    """A circuit breaker: while a Region answers nobody on this worker, nobody asks it twice.
+
+    It stops second attempts only. The first attempt of each intent is made all the same, for what nobody sends nobody
+    records; the first that is answered closes the breaker.
+    """
+
+    __slots__ = ("failures",)
+
+    def __init__(self) -> None:
+        self.failures = 0
+        """In a row, up to now."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether second attempts are a waste now."""
+        return self.failures >= BREAKER_FAILURES
+
+    def take(self, answer: Answer) -> None:
+        """Count an attempt. A refusal is an answer, unless it says that there is too much to do."""
+        if answer.outcome is Outcome.OK or (answer.error in _DECIDED and answer.error not in THROTTLED):
+            self.failures = 0
+        else:
+            self.failures += 1
+
 
 class Attempts:
     """The attempts of one intent, and the one that is being made: hand it to the table with the request."""
 
-    __slots__ = ("_also", "_load", "_random", "_round", "_since_ns", "_sleep", "_unknown", "answer", "intent", "sent")
+    __slots__ = (
+        "_also", "_breaker", "_elsewhere", "_load", "_random", "_round", "_since_ns", "_sleep", "_unknown",
+        "answer", "intent", "sent", "table",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -49,13 +91,19 @@ class Attempts:
         also: Collection[str] = (),
         sleep: Callable[[float], object] = gevent.sleep,
         unknown: bool = False,
+        breaker: Breaker | None = None,
+        elsewhere: Callable[[int], Table] | None = None,
     ) -> None:
         """``also``: errors to try again after besides :data:`RETRYABLE`, such as a condition that is read again.
 
-        ``unknown``: try again after an unknown outcome, too.
+        ``unknown``: try again after an unknown outcome, too. ``elsewhere``: the table that the first, second … further
+        attempt is made at (in other Regions); None: the same.
         """
         self._load, self._random, self._also, self._sleep = load, rng, also, sleep
-        self._unknown = unknown
+        self._unknown = unknown or elsewhere is not None
+        self._breaker, self._elsewhere = breaker, elsewhere
+        self.table: Table | None = None
+        """Where this attempt is to be made instead of where it was asked for."""
         self._round = 0
         self._since_ns = 0
         self.intent = 0
@@ -72,6 +120,8 @@ class Attempts:
             if not self._again():
                 raise StopIteration
             self.answer = None
+            if self._elsewhere is not None:
+                self.table = self._elsewhere(self._round)
         elif self._load.retry == "eager":
             self._since_ns = monotonic_ns()
         self._round += 1
@@ -86,12 +136,14 @@ class Attempts:
 
     def _again(self) -> bool:
         load = self._load
+        if self._breaker is not None and self.answer is not None:
+            self._breaker.take(self.answer)
         if load.retry == "none" or not (self.answer is None or self._worth_another(self.answer)):
             return False
         if load.retry == "eager":
             self._sleep(0)
             return monotonic_ns() - self._since_ns < load.deadline * 1e9
-        if self._round >= load.attempts:
+        if self._round >= load.attempts or (self._breaker is not None and self._breaker.is_open):
             return False
         limit_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._round - 1, 16))
         self._sleep(self._random.random() * limit_s)
@@ -106,4 +158,4 @@ def retryable(answer: Answer, also: Collection[str] = ()) -> bool:
     if answer.outcome is not Outcome.FAIL or answer.error == CREDENTIALS_ERROR:
         return False
     error = answer.error
-    return error in RETRYABLE or error in also or error not in REFUSED
+    return error in RETRYABLE or error in also or error not in _DECIDED

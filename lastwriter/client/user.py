@@ -21,7 +21,7 @@ import logging
 import random
 import traceback
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from types import FunctionType
 from typing import Any, ClassVar, Final, cast
 
@@ -32,11 +32,13 @@ from locust.exception import InterruptTaskSet, RescheduleTask, RescheduleTaskImm
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST_STATE_WAITING, DefaultTaskSet
 
 from lastwriter.client import locust_run, worker
+from lastwriter.client.answer import Answer
 from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.patterns import Counter, counter_of
-from lastwriter.client.plan import Load, Pattern
+from lastwriter.client.plan import OWNED, Load, Pattern
 from lastwriter.client.retry import Attempts
+from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.table import Recording, Table
 from lastwriter.errors import RunAborted
@@ -66,6 +68,8 @@ class GlobalTableUser(User):
     """Patterns that the workload can be written as; None: any (or it does not ask which)."""
 
     region: str
+    """Region that serves this user: where it lives, or where the routes lead from there (failover `routed`)."""
+    lives_in: str
     """Region that this user lives in."""
     regions: tuple[str, ...]
     """Every Region with a replica, in order."""
@@ -95,7 +99,37 @@ class GlobalTableUser(User):
 
         ``also``: errors to try again after; ``unknown``: after an unknown outcome, too (of what is applied once only).
         """
-        return Attempts(self.load, self.random, also, unknown=unknown)
+        return Attempts(self.load, self.random, also, unknown=unknown, breaker=self._breaker, elsewhere=self._elsewhere)
+
+    def read_item(self, key: Key, *, strong: bool = True, region: str | None = None) -> Answer | None:
+        """Read an item as the load has it: with its retries, and eventually where a strong read fails (degraded reads).
+
+        ``region``: another one than the user's. The answer of the last attempt.
+        """
+        table = self.table if region is None else self.table_in(region)
+        attempts = self.attempts()
+        for attempt in attempts:
+            table.get(key, strong=strong, attempt=attempt)
+        if strong and self.load.degraded_reads and (attempts.answer is None or not attempts.answer.ok):
+            table.get(key, strong=False, attempt=attempts)
+        return attempts.answer
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether this user follows the routes (:mod:`lastwriter.client.routes`)."""
+        return self.load.failover == "routed"
+
+    def follow_routes(self, routing: Routing) -> None:
+        """Go where the routes lead, from the next attempt on."""
+        assert self._worker is not None
+        asked = self.regions[0] if self.load.pattern == "leader" else self.lives_in
+        self.region = routing.to.get(self.lives_in, self.lives_in)
+        self.table = self.table_in(routing.to.get(asked, asked))
+        self._breaker = self._worker.breaker(self.table.region) if self._breaker is not None else None
+        if self.load.pattern in OWNED and routing.homes:
+            self.epochs = {region: epoch for region, (_, epoch) in routing.homes.items()}
+            homes = {region: home for region, (home, _) in routing.homes.items()}
+            self.keys = KeyChooser(self.keys.keys, self.load.keys, self.region, self.random, homes)
 
     def table_in(self, region: str) -> Table:
         """The table as seen from another Region: ``self.table_in("us-west-2").get(key)``. Still one call at a time."""
@@ -157,13 +191,16 @@ class GlobalTableUser(User):
         if slot is None:
             return False
         load = slot.load
-        self.load, self.region = load, slot.region
+        self.load, self.region, self.lives_in = load, slot.region, slot.region
         self.random = random.Random(slot.seed)
         keys = run.keys(slot.load_index)
         self.keys = KeyChooser(keys, load.keys, slot.region, self.random)
         self.regions, self.number, self._load_number = run.regions_in_order, slot.process, slot.load_index + 1
         self.table = run.table(slot)
         self._tables = {self.table.region: self.table}
+        self.epochs: Mapping[str, int] = {}
+        self._breaker = run.breaker(self.table.region) if load.retry == "jittered" else None
+        self._elsewhere = self._next_region if load.failover == "sdk-retry" else None
         self.counter = counter_of(self, f"{zlib.crc32(run.plan.run.encode()):x}_{slot.load_index}_{slot.process}")
         self._left = load.intents
         if load.rate is not None:
@@ -175,7 +212,13 @@ class GlobalTableUser(User):
             )
         self._choose = _chooser(self, load)
         run.remember(self)
+        if self.is_routed and run.routes is not None and run.routes.now.number:
+            self.follow_routes(run.routes.now)
         return True
+
+    def _next_region(self, further: int) -> Table:
+        """Where the first, second … further attempt goes with failover `sdk-retry`."""
+        return self.table_in(self.regions[(self.regions.index(self.table.region) + further) % len(self.regions)])
 
     def _next_intent(self) -> Callable[..., object]:
         """Wait until the next intent is due and say which task it is; StopUser at the end."""

@@ -86,6 +86,7 @@ def load_plan(
         client=client,
         loads=profile.load,
         phases=profile.planned_phases(),
+        health=profile.health,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from lastwriter.client.plan import OWNED, Load, PlannedPhase
+from lastwriter.client.plan import OWNED, Health, Load, PlannedPhase
 from lastwriter.emulator.faults import ON_LINKS, FaultParameters, FaultSpec
 from lastwriter.resources import nearest, tasks_of
 from lastwriter.units import Duration, Share
@@ -80,6 +80,7 @@ class Profile(_Strict):
     hypothesis: str = Field(min_length=1, description="what the drill is expected to show, in a sentence or two")
     target: Target = Target()
     load: list[Load] = Field(min_length=1)
+    health: Health = Field(default=Health(), description="of loads with `failover: routed`")
     phases: list[Phase] = Field(min_length=1)
     expect: list[Expectation] = []
 
@@ -135,6 +136,8 @@ def contradictions(
             yield (*where, "keys"), f"with {load.keys.count} keys not every Region owns one; give {least} or more"
         if load.rate is None and load.users is None:
             yield where, "how much? give `rate` (open loop, like 50/s) or `users` (closed loop)"
+        if load.failover == "sdk-retry" and load.retry == "none":
+            yield (*where, "failover"), "sdk-retry is about further attempts; give `retry` (eager or jittered)"
         for region in load.regions:
             yield from _replica_problem((*where, "regions", region), region, target)
         for field in ("regions", "mix"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,12 +14,14 @@ import pytest
 from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import EMULATOR_CREDENTIALS
 from lastwriter.client.keys import HOT, NORMAL, Key
+from lastwriter.client.outcome import ALREADY_APPLIED
 from lastwriter.client.patterns import COUNTERS, Counter, counter_of
 from lastwriter.client.plan import Load, Pattern
 from lastwriter.client.protocol import DynamoClient, Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import Attempts
 from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.user import GlobalTableUser
 from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from verifier.history.schema import Outcome
 from verifier.history.stream import WorkerStream
@@ -42,6 +44,8 @@ class Deaf:
     def __init__(self, client: DynamoClient) -> None:
         self._client = client
         self.loses = 0
+        self.between: Callable[[], Any] = lambda: None
+        """What others do when an answer was lost."""
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def request(self, operation: str, body: dict[str, Any]) -> Reply:
@@ -49,6 +53,7 @@ class Deaf:
         reply = self._client.request(operation, body)
         if self.loses:
             self.loses -= 1
+            self.between()
             return Reply(Outcome.UNKNOWN, 0, {}, "Timeout", reply.start_ns, reply.end_ns)
         return reply
 
@@ -62,6 +67,9 @@ class User:
     def __init__(self, folder: Path, number: int, emulator: EmulatorProcess, region: str, **load: Any) -> None:
         self.region, self.regions = region, REGIONS
         self.load = Load(workload="w", **load)
+        self.epochs: dict[str, int] = {}
+        self._endpoints = emulator.endpoints
+        self._clients: list[DynamoClient] = []
         self.random = random.Random(1)
         self.client = Deaf(make_client("wire", emulator.endpoints[region], region, EMULATOR_CREDENTIALS, 5.0))
         self.path = folder / f"worker-{number}.arrow"
@@ -72,6 +80,17 @@ class User:
 
     def attempts(self, also: Collection[str] = (), *, unknown: bool = False) -> Attempts:
         return Attempts(self.load, self.random, also, lambda pause_s: None, unknown)
+
+    read_item = GlobalTableUser.read_item
+
+    def table_in(self, region: str) -> Table:
+        self._clients.append(make_client("wire", self._endpoints[region], region, EMULATOR_CREDENTIALS, 5.0))
+        return self.table.in_region(region, self._clients[-1])
+
+    def close(self) -> None:
+        self.recorder.close()
+        for client in (self.client, *self._clients):
+            client.close()
 
     def item(self, key: str) -> dict[str, Any]:
         item: dict[str, Any] = self.table.get(key).reply.body.get("Item", {})  # type: ignore[union-attr]
@@ -97,8 +116,7 @@ def user(tmp_path: Path, emulator: EmulatorProcess) -> Iterator[Any]:
 
     yield make
     for one in made:
-        one.recorder.close()
-        one.client.close()
+        one.close()
 
 
 @pytest.mark.parametrize("pattern", get_args(Pattern))
@@ -107,6 +125,8 @@ def test_every_pattern_counts_what_several_regions_add(pattern: Pattern, user: A
     assert users[0].counter.read(key) == 0
     for one in users * 2:
         assert one.counter.add(key, 2).ok
+    if pattern == "compacted":
+        users[0].counter.fold(key)
     assert {one.counter.read(key) for one in users} == {12}
     adds = [row for one in users for row in one.rows() if row["kind"] in ("add", "cas")]
     assert all(row["outcome"] == Outcome.OK and row["saw"] == row["op"] for row in adds)
@@ -171,7 +191,7 @@ def test_a_request_that_arrives_twice_is_applied_once(user: Any, key: Key) -> No
     one.counter.add(key)
     one.client.loses = 1
     again = one.counter.add(key)
-    assert again.error == "ConditionalCheckFailedException", "the first attempt stands, and the user knows"
+    assert again.error == ALREADY_APPLIED, "the first attempt stands, and the user knows"
     assert one.counter.read(key) == 2
     assert user("idempotent").counter.add(key).value == 3, "another user's numbers are its own"
     rows = [row for row in one.rows() if row["kind"] == "add"]
@@ -179,6 +199,51 @@ def test_a_request_that_arrives_twice_is_applied_once(user: Any, key: Key) -> No
         (1, Outcome.OK), (1, Outcome.UNKNOWN), (2, Outcome.FAIL),
     ]  # fmt: skip
     assert rows[1]["intent"] == rows[2]["intent"]
+
+
+def test_names_in_a_set_count_once_however_often_they_arrive(user: Any, key: Key) -> None:
+    one, other = user("region-sets", REGIONS[0]), user("region-sets", REGIONS[1])
+    one.client.loses = 1
+    assert one.counter.add(key, 2).error == ALREADY_APPLIED
+    assert other.counter.add(key, 3).ok
+    assert one.counter.add(key, -1).ok
+    assert other.counter.read(key) == 4
+    item = one.item(f"{key.name}@us-east-1")
+    assert [len(item[f"{name}_us-east-1"]["SS"]) for name in ("adds", "removes")] == [2, 1]
+    assert item["v"]["N"] == "1"
+
+
+def test_one_region_folds_the_parts_and_all_read_the_total(user: Any, key: Key) -> None:
+    east, west = user("compacted", REGIONS[0], fold="1h"), user("compacted", REGIONS[2])
+    west.counter.add(key, 2)
+    east.counter.add(key, 3)
+    assert west.counter.read(key) == 5
+    west.counter.add(key, 4)
+    east.counter.add(key, 4)
+    assert west.counter.read(key) == 5, "not before the next fold"
+    east.counter.fold(key)
+    east.counter.fold(key)
+    assert west.counter.read(key) == 13
+    folds = [row for row in east.rows() if row["kind"] == "cas"]
+    assert [(row["key"], row["value"]) for row in folds] == [(key.name, 5), (key.name, 13)], "nothing to fold: no write"
+    assert not [row for row in west.rows() if row["kind"] == "cas"]
+
+
+def test_reading_all_believes_the_newest(user: Any, key: Key) -> None:
+    one = user("read-all")
+    one.counter.add(key, 2)
+    assert one.counter.read(key) == 2
+    assert [row["region"] for row in one.rows() if row["kind"] == "read"] == list(REGIONS)
+
+
+def test_the_last_requests_id_is_soon_forgotten(user: Any, key: Key) -> None:
+    one, other = user("last-request-id"), user("last-request-id")
+    one.client.loses = 1
+    assert one.counter.add(key).error == ALREADY_APPLIED
+    one.client.loses = 1
+    one.client.between = lambda: other.counter.add(key)
+    assert one.counter.add(key).ok
+    assert one.counter.read(key) == 4, "three requests, one of them applied twice"
 
 
 def test_an_attempt_that_arrives_late_is_refused(user: Any, key: Key) -> None:

@@ -14,9 +14,10 @@ from verifier.history.schema import Outcome
 
 pytestmark = pytest.mark.e2e
 
-SAFE_IN_MREC = {"home-region", "fenced", "leader", "region-items"}
+SAFE_IN_MREC = {"home-region", "fenced", "leader", "region-items", "region-sets", "compacted"}
 PATTERNS = SAFE_IN_MREC | {
-    "naive", "conditional", "region-attributes", "sharded", "idempotent", "client-timestamp",
+    "naive", "conditional", "read-all", "region-attributes", "sharded", "idempotent", "last-request-id",
+    "client-timestamp",
 }  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def test_in_mrec_only_one_writer_an_item_helps(tmp_path: Path) -> None:
     asked = {name: {history.regions[history.region[row]] for row in rows_of(history, name)} for name in PATTERNS}
     assert asked.pop("leader") == {"us-east-1"}
     assert all(regions == set(run.info.regions) for regions in asked.values())
-    assert set(history.logical_keys) == {f"{name}-{n}" for name in ("region-items", "sharded") for n in (0, 1)}
+    spread = ("region-items", "region-sets", "compacted", "sharded")
+    assert set(history.logical_keys) == {f"{name}-{n}" for name in spread for n in (0, 1)}
     logical = {row["logical_key"] for row in run.lost if pattern_of(row["key"]) == "sharded"}
     assert logical <= {"sharded-0", "sharded-1"}, "what is lost is told by the counter that it is lost to"
 

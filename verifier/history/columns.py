@@ -121,6 +121,9 @@ class History:
     """Why the record is not whole: one sentence a worker without end mark."""
     elements: Lists | None = None
     """Sets that came back, by row; None: the run has none."""
+    user_region: Int32 | None = None
+    """Code of the Region that the user lives in; NO_CODE: the one that was asked. None: so for all rows."""
+    user_regions: tuple[str, ...] = ()
     memo: dict[str, Bool] = field(init=False, default_factory=dict, compare=False, repr=False)
     """Masks of rows that many checks need and that the columns alone decide; a copy with other columns starts anew."""
 

@@ -111,6 +111,8 @@ COLUMNS: Final = pa.schema(
         pa.field("end_ns", pa.int64(), nullable=False),
         # sets and lists
         pa.field("elements", pa.list_(pa.int64())),
+        # whose
+        pa.field("user_region", _DICTIONARY),
     ],
     metadata={b"lastwriter.schema": str(SCHEMA_VERSION).encode()},
 )
@@ -147,11 +149,13 @@ units           consumed capacity units, where returned
 scheduled_ns    when it should have been sent
 start_ns        stamped before the first byte is queued
 end_ns          stamped after the last byte is read; for ``unknown``: when the worker gave up (bounds nothing)
+user_region     Region that the user lives in, where ``region`` is another one: by a route, a pattern, a retry or on
+                purpose; null: the same. Files of before it existed have no such column
 elements        all elements of the set that came back, in any order; files of before it existed have no such column
 ==============  ======================================================================================
 """
 
-OPTIONAL: Final = frozenset({"elements"})
+OPTIONAL: Final = frozenset({"elements", "user_region"})
 """Columns that files of this schema version may lack: they came later, and where they are missing they are null."""
 
 # Custom metadata of the record batches of a worker's stream (history/*.arrow), and of the schema of a compacted file.

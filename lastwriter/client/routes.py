@@ -1,0 +1,189 @@
+"""Where a worker's users go: routes that the master decides (:mod:`lastwriter.client.failover`), followed one by one.
+
+A route is what a name service answers: users of a Region that is ill go to another one, each when its cached answer has
+run out, which is at a time of its own within the route's time to live. With the route they learn who is home now, for
+the patterns whose keys have a home. In the moment of a failover the worker reads, in the Region that takes over, every
+key of which its users had a write acknowledged by the Region that is lost: what is missing there is what the failover
+costs. Those reads are recorded under the workload :data:`SWEEP`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
+
+import gevent
+import numpy as np
+import numpy.typing as npt
+
+from lastwriter.client.clock import monotonic_ns
+from lastwriter.client.recorder import Recorder, Rows
+from lastwriter.client.table import Table
+from verifier.history.schema import UPDATES, Outcome
+
+SWEEP: Final = "failover-sweep"
+"""Workload of the reads of a sweep."""
+
+FIRST_EPOCH: Final = 1
+"""Epoch of every home until it is moved."""
+
+READERS: Final = 8
+"""How many keys a worker reads at a time in a sweep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """One decision: where the users of each Region go, and who is home."""
+
+    number: int = 0
+    """Counts the decisions of a run."""
+    to: Mapping[str, str] = field(default_factory=dict)
+    """Region → Region that serves its users, where that is another one."""
+    homes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """Region → Region that is home to its keys now, and since which epoch; what is not here is as in the beginning."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Regions that this decision gives up → Region that takes over."""
+    ttl_s: float = 0.0
+    """How long a user may go on by the decision before."""
+
+    def message(self) -> dict[str, Any]:
+        """For the workers."""
+        return asdict(self)
+
+
+class RoutedUser(Protocol):
+    """What the routes need of a user."""
+
+    number: int
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether its load follows the routes."""
+        ...
+
+    @property
+    def lives_in(self) -> str:
+        """Region that its name service answers for."""
+        ...
+
+    def follow_routes(self, routing: Routing) -> None:
+        """Go where the routes lead, from the next attempt on."""
+        ...
+
+
+class Routes:
+    """One worker's view of the routes, its users' way along them, its sweeps."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        users: Callable[[], Iterable[RoutedUser]],
+        tell: Callable[[dict[str, Any]], None],
+        table_in: Callable[[str], Table],
+        catch_up: Callable[[], None],
+        seed: int,
+    ) -> None:
+        """``tell(facts)`` goes to the master; ``table_in(region)`` makes a table for one more process.
+
+        ``catch_up()`` has every row that there is noted.
+        """
+        self.now = Routing()
+        self._recorder, self._users, self._tell, self._table_in = recorder, users, tell, table_in
+        self._catch_up, self._seed = catch_up, seed
+        self._acknowledged: dict[int, npt.NDArray[np.bool_]] = {}
+        self._following: gevent.Greenlet | None = None
+        self._greenlets: list[gevent.Greenlet] = []
+
+    def note(self, rows: Rows) -> None:
+        """Rows that were recorded: which keys each Region has acknowledged a write of."""
+        kinds = [code for code in map(self._recorder.kind.find, UPDATES) if code is not None]
+        done = (rows["outcome"] == Outcome.OK) & np.isin(rows["kind"], kinds)
+        region, key = rows["region"][done], rows["key"][done]
+        for code in np.unique(region).tolist():
+            known = self._acknowledged.get(code)
+            if known is None or len(known) < len(self._recorder.key.texts):
+                grown = np.zeros(2 * len(self._recorder.key.texts), np.bool_)
+                if known is not None:
+                    grown[: len(known)] = known
+                known = self._acknowledged[code] = grown
+            known[key[region == code]] = True
+
+    def take(self, routing: Routing) -> None:
+        """A decision of the master: sweep what is lost, and let the users follow one by one."""
+        if routing.number > self.now.number:
+            self.now = routing
+            if self._following is not None:
+                self._following.kill()
+            self._following = gevent.spawn(self._follow, routing)
+        self._greenlets = [greenlet for greenlet in self._greenlets if not greenlet.ready()]
+        for region, to in routing.lost.items():
+            self._greenlets.append(gevent.spawn(self._sweep, routing, region, to))
+
+    def close(self) -> None:
+        """The run ends: what is under way is cut short, its reads recorded as such."""
+        gevent.killall([greenlet for greenlet in (self._following, *self._greenlets) if greenlet is not None])
+
+    def _follow(self, routing: Routing) -> None:
+        turn = random.Random(f"{self._seed}/routes/{routing.number}")
+        began_ns = monotonic_ns()
+        users = [user for user in self._users() if user.is_routed]
+        due = sorted((turn.random() * routing.ttl_s, number, user) for number, user in enumerate(users))
+        told: dict[str, list[int]] = {}
+        try:
+            for delay_s, _, user in due:
+                left_s = delay_s - (monotonic_ns() - began_ns) / 1e9
+                if left_s > 0:
+                    gevent.sleep(left_s)
+                user.follow_routes(routing)
+                told.setdefault(user.lives_in, []).append(monotonic_ns())
+        finally:
+            for region, at_ns in told.items():
+                self._tell(
+                    {
+                        "event": "switched",
+                        "number": routing.number,
+                        "region": region,
+                        "to": routing.to.get(region, region),
+                        "since_ns": at_ns[0],
+                        "at_ns": at_ns[-1],
+                        "users": len(at_ns),
+                    }
+                )
+
+    def _sweep(self, routing: Routing, region: str, to: str) -> None:
+        self._catch_up()  # what was acknowledged a moment ago counts, too
+        began_ns = monotonic_ns()
+        known = self._acknowledged.get(self._recorder.region.of(region), np.zeros(0, np.bool_))
+        keys = [self._recorder.key.texts[code] for code in np.flatnonzero(known).tolist()]
+        unread = itertools.count()
+        ahead = iter(keys)
+
+        def read() -> None:
+            table = self._table_in(to)
+            try:
+                for key in ahead:
+                    if not table.get(key).ok:
+                        next(unread)
+            finally:
+                table.close()
+
+        readers = [gevent.spawn(read) for _ in range(min(READERS, len(keys)))]
+        try:
+            gevent.joinall(readers)
+        finally:
+            gevent.killall(readers)
+            self._tell(
+                {
+                    "event": "swept",
+                    "number": routing.number,
+                    "region": region,
+                    "to": to,
+                    "since_ns": began_ns,
+                    "at_ns": monotonic_ns(),
+                    "keys": len(keys),
+                    "unread": next(unread),
+                }
+            )
