@@ -18,10 +18,10 @@ MAX_SORT_KEY_BYTES: Final = 1024
 
 def read_key(attributes: Any, schema: TableSchema) -> tuple[Key, Item]:
     """A request's ``Key``: the primary key, and its attributes in canonical form. ApiError if it does not fit."""
-    if schema.sort is None and type(attributes) is dict and len(attributes) == 1:
+    if schema.text_key is not None and type(attributes) is dict and len(attributes) == 1:
         # The common case in one go: one text of harmless length.
-        value = attributes.get(schema.partition.name)
-        if value is not None and schema.partition.type == "S" and len(value) == 1:
+        value = attributes.get(schema.text_key)
+        if type(value) is dict and len(value) == 1:
             text = value.get("S")
             if type(text) is str and 0 < len(text) <= MAX_PARTITION_KEY_BYTES // 4:
                 return text, attributes

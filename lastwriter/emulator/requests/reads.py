@@ -33,7 +33,7 @@ from lastwriter.emulator.requests.parameters import (
 )
 from lastwriter.emulator.requests.schema import IndexSchema, TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
-from lastwriter.emulator.requests.values import Item, canonical_item, check_boolean, sortable
+from lastwriter.emulator.requests.values import Item, canonical_item, sortable
 from lastwriter.emulator.requests.views import Place, View, view_of
 
 
@@ -70,25 +70,16 @@ class CompiledGet:
 
 def compile_get(request: dict[str, Any], schema: TableSchema) -> CompiledGet:
     """GetItem on the table; ApiError for what is wrong with the request."""
-    get = request.get
+    shape = None
     try:
-        names = get("ExpressionAttributeNames")
-        shape = (
-            "GetItem",
-            tuple(request),
-            get("ProjectionExpression"),
-            tuple(names.items()) if names is not None else None,
-            get("ReturnConsumedCapacity"),
-        )
-        plan: GetPlan | None = schema.plans.get(shape) if get("AttributesToGet") is None else None
-        if plan is not None:
-            consistent = get("ConsistentRead")
-            if consistent is not None:
-                check_boolean(consistent)
-            return CompiledGet(read_key(request["Key"], schema)[0], consistent is True, plan, schema)
-    except (ApiError, TypeError, AttributeError):
-        shape = None  # the careful way says what is wrong
-    return _compile_get_carefully(request, schema, shape)
+        shape = schema.plans.find(("GetItem", request.get("ProjectionExpression")), request)
+        if shape is not None:
+            consistent = request.get("ConsistentRead")
+            if consistent is True or consistent is False or consistent is None:
+                return CompiledGet(read_key(request["Key"], schema)[0], consistent is True, shape.plan, schema)
+    except (ApiError, KeyError, TypeError, AttributeError):
+        pass  # the careful way says what is wrong
+    return _compile_get_carefully(request, schema, known=shape is not None)
 
 
 def judge_get(request: dict[str, Any]) -> tuple[GetPlan, list[Steps]]:
@@ -104,12 +95,12 @@ def judge_get(request: dict[str, Any]) -> tuple[GetPlan, list[Steps]]:
     return GetPlan(select, capacity if capacity != "NONE" else None), paths or []
 
 
-def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, shape: Any) -> CompiledGet:
+def _compile_get_carefully(request: dict[str, Any], schema: TableSchema, *, known: bool) -> CompiledGet:
     plan, paths = judge_get(request)
     key, _ = read_key(request["Key"], schema)
     check_scalar_keys(paths, schema.key_names)
-    if shape is not None and request.get("AttributesToGet") is None:
-        schema.remember(shape, plan, request)
+    if not known:
+        schema.plans.remember(("GetItem", request.get("ProjectionExpression")), request, plan)
     return CompiledGet(key, bool(request.get("ConsistentRead")), plan, schema)
 
 

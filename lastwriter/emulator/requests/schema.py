@@ -7,13 +7,8 @@ from typing import Any, Final
 
 from lastwriter.emulator.requests.errors import invalid_parameter, serialization, validation
 from lastwriter.emulator.requests.parameters import TABLE_NAME, detected, failed
+from lastwriter.emulator.requests.plans import Plans
 from lastwriter.emulator.requests.values import check_boolean, check_integer, check_string
-
-MAX_PLANS: Final = 2000
-"""Compiled requests kept for a table; beyond that they are all forgotten."""
-
-MAX_PLACEHOLDERS_KEPT: Final = 100
-"""Requests with more names and values than this are compiled each time."""
 
 MAX_LOCAL_INDEXES: Final = 5
 MAX_GLOBAL_INDEXES: Final = 20
@@ -54,7 +49,12 @@ class TableSchema:
     indexes: tuple[IndexSchema, ...] = ()
     backfilling: set[str] = field(default_factory=set, repr=False)
     """Names of global indexes that are being filled and cannot be read yet."""
-    plans: dict[Any, Any] = field(default_factory=dict, repr=False)
+    plans: Plans = field(default_factory=Plans, repr=False)
+    text_key: str | None = field(init=False, repr=False)
+    """Name of the primary key if it is a single text, as most are."""
+
+    def __post_init__(self) -> None:
+        self.text_key = self.partition.name if self.sort is None and self.partition.type == "S" else None
 
     @property
     def keys(self) -> tuple[KeyAttribute, ...]:
@@ -69,17 +69,6 @@ class TableSchema:
     def index(self, name: str) -> IndexSchema | None:
         """The index of that name."""
         return next((index for index in self.indexes if index.name == name), None)
-
-    def remember(self, shape: Any, plan: Any, request: dict[str, Any]) -> None:
-        """Keep what requests of that shape compile to."""
-        placeholders = sum(
-            len(request.get(name) or ()) for name in ("ExpressionAttributeNames", "ExpressionAttributeValues")
-        )
-        if placeholders > MAX_PLACEHOLDERS_KEPT:
-            return
-        if len(self.plans) >= MAX_PLANS:
-            self.plans.clear()
-        self.plans[shape] = plan
 
 
 @dataclass(frozen=True, slots=True)

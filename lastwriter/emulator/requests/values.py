@@ -138,6 +138,23 @@ def canonical_value(value: Any, depth: int = 0) -> Value:
 
 def canonical_item(attributes: Mapping[str, Any]) -> Item:
     """A new item with every value in canonical form."""
+    for value in attributes.values():
+        # Texts and plain numbers are as they should be; an item of nothing else is copied as it is.
+        if type(value) is not dict or len(value) != 1:
+            break
+        text = value.get("N")
+        if text is None:
+            if type(value.get("S")) is not str:
+                break
+        elif (
+            type(text) is not str
+            or not (text.isdecimal() and text.isascii())
+            or len(text) > MAX_DIGITS
+            or (text[0] == "0" and text != "0")
+        ):
+            break
+    else:
+        return dict(attributes)
     return {name: canonical_value(value) for name, value in attributes.items()}
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from orjson import dumps
+
 from lastwriter.emulator.requests.capacity import collection_metrics, consumed_by_write
 from lastwriter.emulator.requests.errors import (
     ApiError,
@@ -39,7 +41,7 @@ from lastwriter.emulator.requests.parameters import (
 )
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes
-from lastwriter.emulator.requests.values import Item, canonical_item, canonical_value
+from lastwriter.emulator.requests.values import Item, canonical_item
 
 _NOTHING: Final[Item] = {}
 
@@ -61,6 +63,8 @@ class WritePlan:
     clauses: list[str]
     """Clause of each action: SET, REMOVE, ADD, DELETE."""
     action_bytes: int
+    most_json_bytes: int
+    """An updated item of no more JSON than this is small enough: JSON is never shorter than the item's size."""
     requirements: tuple[Requirement, ...]
     returned: str
     """ReturnValues."""
@@ -102,8 +106,9 @@ class CompiledWrite:
         """Body of the reply once ``old`` has become ``new``."""
         plan = self.plan
         body: dict[str, Any] = {}
-        if plan.returned != "NONE":
-            shown = old if plan.returned in ("ALL_OLD", "UPDATED_OLD") else new
+        returned = plan.returned
+        if returned != "NONE":
+            shown = new if returned == "ALL_NEW" or returned == "UPDATED_NEW" else old
             if shown is not None and plan.select is not None:
                 shown = plan.select(shown)
             if shown:
@@ -154,18 +159,22 @@ class CompiledUpdate(CompiledWrite):
         self.values = values
         self.attributes = attributes
 
-    def _apply(self, current: Item | None) -> Item | None:
-        plan = self.plan
+    def evaluate(self, current: Item | None) -> Item | None:
+        """As every write's; in one piece, because most requests come through here."""
+        plan, values = self.plan, self.values
+        condition = plan.condition
+        if condition is not None and not condition(current or _NOTHING, values):
+            raise condition_failed(current if plan.item_on_failure else None)
         if plan.update is None:
             return current if current is not None else self.attributes
         if current is None:
             if not plan.creates:
                 return None
             current = self.attributes
-        new = plan.update(current, self.values)
+        new = plan.update(current, values)
         if self.schema.indexes:
             check_index_keys(new, self.schema, current)
-        if exceeds_limit(new, plan.action_bytes):
+        if len(dumps(new)) > plan.most_json_bytes:
             _check_size(new, plan)
         return new
 
@@ -173,33 +182,22 @@ class CompiledUpdate(CompiledWrite):
 def compile_write(operation: str, request: dict[str, Any], schema: TableSchema) -> CompiledWrite:
     """PutItem, UpdateItem or DeleteItem on the table; ApiError for what is wrong with the request."""
     get = request.get
+    shape = None
     try:
-        names, given = get("ExpressionAttributeNames"), get("ExpressionAttributeValues")
-        shape = (
-            operation,
-            tuple(request),
-            get("UpdateExpression"),
-            get("ConditionExpression"),
-            get("ReturnValues"),
-            tuple(names.items()) if names is not None else None,
-            tuple(given) if given is not None else None,
-            get("ReturnConsumedCapacity"),
-            get("ReturnValuesOnConditionCheckFailure"),
-            get("ReturnItemCollectionMetrics"),
-        )
-        plan: WritePlan | None = schema.plans.get(shape)
-        if plan is None:
-            return _compile_carefully(operation, request, schema, shape)
-        values = {name: canonical_value(value) for name, value in given.items()} if given else _NOTHING
-        for met in plan.requirements:
-            if not met(values):
-                break
-        else:
-            return _bind(operation, request, schema, plan, values)
-    except (ApiError, TypeError, AttributeError):
+        shape = schema.plans.find((operation, get("UpdateExpression"), get("ConditionExpression")), request)
+        if shape is not None:
+            plan: WritePlan = shape.plan
+            given = get("ExpressionAttributeValues")
+            values = canonical_item(given) if given is not None else _NOTHING
+            for met in plan.requirements:
+                if not met(values):
+                    break
+            else:
+                return _bind(operation, request, schema, plan, values)
+    except (ApiError, KeyError, TypeError, AttributeError):
         # The short way takes JSON types for granted and checks in its own order; the careful way says what is wrong.
         pass
-    return _compile_carefully(operation, request, schema, None)
+    return _compile_carefully(operation, request, schema, known=shape is not None)
 
 
 def compile_plain(
@@ -232,13 +230,14 @@ def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Val
         raise enveloped(operation, error) from None
 
 
-def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSchema, shape: Any) -> CompiledWrite:
-    """All checks; remembers the plan under ``shape``."""
+def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSchema, *, known: bool) -> CompiledWrite:
+    """All checks; remembers the plan unless the request's shape is ``known``."""
     plan, values = judge_write(operation, request)
     write = _bind(operation, request, schema, plan, values)
     _check_keys_untouched(plan, schema)
-    if shape is not None:
-        schema.remember(shape, plan, request)
+    if not known:
+        expressions = (operation, request.get("UpdateExpression"), request.get("ConditionExpression"))
+        schema.plans.remember(expressions, request, plan)
     return write
 
 
@@ -261,13 +260,15 @@ def _plan(operation: str, request: dict[str, Any], scope: Scope) -> WritePlan:
     if operation != "UpdateItem" and returned not in ("NONE", "ALL_OLD"):
         raise in_request("ReturnValues can only be ALL_OLD or NONE")
     capacity = request.get("ReturnConsumedCapacity")
+    action_bytes = _UPDATE_BYTES + sum(_ACTION_BYTES[clause] for clause in clauses)
     return WritePlan(
         condition=condition,
         condition_paths=paths,
         update=update,
         changed=changed,
         clauses=clauses,
-        action_bytes=_UPDATE_BYTES + sum(_ACTION_BYTES[clause] for clause in clauses),
+        action_bytes=action_bytes,
+        most_json_bytes=MAX_ITEM_BYTES - action_bytes,
         requirements=tuple(scope.requirements),
         returned=returned,
         item_on_failure=request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD",
@@ -287,6 +288,7 @@ def _plain(capacity: str | None, metrics: bool) -> WritePlan:
         changed=[],
         clauses=[],
         action_bytes=_UPDATE_BYTES,
+        most_json_bytes=MAX_ITEM_BYTES - _UPDATE_BYTES,
         requirements=(),
         returned="NONE",
         item_on_failure=False,
@@ -312,7 +314,7 @@ def _bind(
             check_index_keys(item, schema)
         return CompiledPut(key, plan, schema, values, item)
     key, attributes = read_key(request["Key"], schema)
-    if operation == "UpdateItem":
+    if operation == "UpdateItem":  # the commonest
         return CompiledUpdate(key, plan, schema, values, attributes)
     return CompiledDelete(key, plan, schema, values)
 
@@ -328,6 +330,8 @@ def _check_keys_untouched(plan: WritePlan, schema: TableSchema) -> None:
 
 def _check_size(new: Item, plan: WritePlan) -> None:
     """UpdateItem compares 400 KB with the finished item, and with what the update writes plus its actions."""
+    if not exceeds_limit(new, plan.action_bytes):
+        return
     written = 0
     for path, clause in zip(plan.changed, plan.clauses, strict=True):
         value = reader(path)(new)

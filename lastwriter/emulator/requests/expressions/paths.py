@@ -107,6 +107,9 @@ def projector(paths: Sequence[Steps]) -> Callable[[Item], Item]:
     """Function from an item to the parts of it at the paths; list elements close up, in their order."""
     if all(len(path) == 1 for path in paths):
         heads = [str(path[0]) for path in paths]
+        if len(heads) == 1:
+            (only,) = heads
+            return lambda item: {only: item[only]} if only in item else {}
         return lambda item: {head: item[head] for head in heads if head in item}
     tree: dict[str | int, Any] = {}
     for path in paths:

@@ -57,7 +57,7 @@ class Scope:
             if kind not in allowed:
                 raise refuse(kind)
             name = operand.name
-            self.requirements.append(lambda values: type_of(values[name]) in allowed)
+            self.requirements.append(lambda values: not allowed.isdisjoint(values[name]))
 
     def check_all_used(self) -> None:
         """Names and values that no expression uses are refused."""

@@ -82,14 +82,14 @@ def compile_update(update: Update, scope: Scope) -> Callable[[Item, Values], Ite
         (only,) = changes
 
         def apply_one(item: Item, values: Values) -> Item:
-            new = dict(item)
+            new = item.copy()
             only(item, new, values)
             return new
 
         return apply_one
 
     def apply(item: Item, values: Values) -> Item:
-        new = dict(item)
+        new = item.copy()
         for change in changes:
             change(item, new, values)
         return new
@@ -283,6 +283,19 @@ def _compile_remove(steps: Steps) -> Change:
 
 def _compile_combination(steps: Steps, name: str, combine: Callable[[Value | None, Value], Value | None]) -> Change:
     head = str(steps[0])
+    if len(steps) == 1 and combine is _added:
+
+        def add_attribute(old: Item, new: Item, values: Values) -> None:
+            """The commonest case, a number to a number, without a further call."""
+            value, operand = new.get(head), values[name]
+            digits = value.get("N") if value is not None else None
+            addend = operand.get("N")
+            if digits is not None and addend is not None:
+                new[head] = {"N": add_numbers(digits, addend)}
+            else:
+                new[head] = _added(value, operand)
+
+        return add_attribute
     if len(steps) == 1:
 
         def combine_attribute(old: Item, new: Item, values: Values) -> None:
