@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Final, Protocol, Self, TextIO
 
 from lastwriter.drill.profile import Profile
+from verifier.live import Suspected
 
 _PLAIN_EVERY_S: Final = 5.0
 _BAR_WIDTH: Final = 48
@@ -31,6 +32,9 @@ class Progress(Protocol):
     def live(self, second: dict[str, Any], faults: list[str]) -> None:
         """One line of ``live.jsonl`` (rates and latencies of a second), and the faults in effect."""
 
+    def suspected(self, found: Suspected) -> None:
+        """What looks lost or stale, as far as the last seconds show."""
+
 
 def progress_for(profile: Profile, stream: TextIO | None = None) -> Progress:
     """Live where ``stream`` (standard error, by default) is a terminal; else plain lines."""
@@ -46,6 +50,7 @@ class PlainProgress:
         self._stream = stream
         self._phase: str | None = None
         self._last = 0.0
+        self._explained = False
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +78,10 @@ class PlainProgress:
             ]
             self._print(f"{self._clock.stamp()}  {'; '.join(cells)}" + (f"  [{', '.join(faults)}]" if faults else ""))
 
+    def suspected(self, found: Suspected) -> None:
+        self.note(found.line() + (f"; {found.examples[0]}" if found.examples and not self._explained else ""))
+        self._explained = self._explained or bool(found.examples)
+
     def _say_phase(self) -> None:
         phase = self._clock.phase
         if phase is not None and phase != self._phase:
@@ -93,6 +102,7 @@ class LiveProgress:
         self._clock = PhaseClock(profile)
         self._second: dict[str, Any] | None = None
         self._faults: list[str] = []
+        self._suspected: dict[str, int] = {}
         self._console = Console(file=stream)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._draw)
 
@@ -117,6 +127,13 @@ class LiveProgress:
         if "regions" in second:
             self._second, self._faults = second, faults
 
+    def suspected(self, found: Suspected) -> None:
+        if not self._suspected and found.examples:
+            self.note(f"{found.line()}; {found.examples[0]}")
+        for words, counts in (("stale reads", found.stale), ("lost updates", found.lost)):
+            total = self._suspected.get(words, 0) + sum(counts.values())
+            self._suspected[words] = total
+
     def _draw(self) -> Any:
         from rich.console import Group
         from rich.table import Table
@@ -139,7 +156,9 @@ class LiveProgress:
                 ),
             )
         faults = Text("in effect: " + ", ".join(self._faults), style="bold red") if self._faults else Text("no fault")
-        return Group(self._bar(), table, faults)
+        said = ", ".join(f"{count:,} {words}" for words, count in self._suspected.items() if count)
+        suspected = Text(f"suspected so far: {said}", style="yellow") if said else Text("nothing looks lost or stale")
+        return Group(self._bar(), table, faults, suspected)
 
     def _bar(self) -> Any:
         from rich.text import Text

@@ -18,6 +18,7 @@ from lastwriter.drill.plan import fault_schedule, load_plan, load_seconds, phase
 from lastwriter.drill.processes import Child, Processes, free_port, last_line
 from lastwriter.drill.profile import Profile
 from lastwriter.drill.progress import Progress
+from lastwriter.drill.suspicions import Suspicions
 from lastwriter.errors import RunAborted, UserError
 from verifier.rundir import ClockAnchor, WorkerInfo, write_atomically
 
@@ -138,6 +139,8 @@ class Supervisor:
                         self._take(entry, load, faults)
                     if not load.ended:
                         self._watch(load, master, workers, emulator, faults, ending)
+                    if load.suspicions is not None:
+                        load.suspicions.look(last=load.ended)
                     time.sleep(_TICK_S)
             except Interrupted:
                 self._progress.note("ending the load; once more ends everything now")
@@ -193,6 +196,8 @@ class Supervisor:
             load.pids = {info["worker"]: info["pid"] for info in entry["worker_info"]}
             load.workers = self._worker_infos(entry["worker_info"])
             _rename(load)
+            run = self._session.info.model_copy(update={"start_ns": load.start_ns})
+            load.suspicions = Suspicions(self._directory, run, self._progress)
             faults.start(load.start_ns)
         elif event == "worker-lost":
             pid = load.pids.get(entry["worker"])
@@ -322,6 +327,7 @@ class _Load:
         """Readings of other hosts' clocks."""
         self.aborted: str | None = None
         """Why Locust could not go on; null: it could."""
+        self.suspicions: Suspicions | None = None
 
 
 class _Tail:

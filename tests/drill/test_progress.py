@@ -13,6 +13,7 @@ from lastwriter.drill.profile import Profile
 from lastwriter.drill.profile_file import read_profile
 from lastwriter.drill.progress import LiveProgress, PlainProgress, progress_for
 from lastwriter.resources import profiles
+from verifier.live import Suspected
 
 
 class Terminal(io.StringIO):
@@ -81,3 +82,24 @@ def test_a_display_in_place_in_a_terminal(profile: Profile) -> None:
     text = stream.getvalue()
     for words in ("load with 2 workers", "us-east-1", "80/s", "baseline", "link a – b cut", "worker-1 died"):
         assert words in text
+
+
+def test_suspicions_are_told_with_one_example(profile: Profile) -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(profile, stream)
+    progress.live(start(1), [])
+    for _ in range(2):
+        progress.suspected(Suspected({"us-west-2": 3}, {"us-east-1": 1}, ("a read shows an old write",)))
+    text = stream.getvalue()
+    assert text.count("suspected: 3 stale reads (us-west-2 3), 1 lost update (us-east-1 1)") == 2
+    assert text.count("a read shows an old write") == 1
+
+
+def test_suspicions_are_added_up_in_a_terminal(profile: Profile) -> None:
+    stream = Terminal()
+    with LiveProgress(profile, stream) as progress:
+        progress.live(start(1), [])
+        progress.live(second(), [])
+        for _ in range(2):
+            progress.suspected(Suspected({"us-west-2": 3}, {}, ("a read shows an old write",)))
+    assert "suspected so far: 6 stale reads" in stream.getvalue()

@@ -1,0 +1,56 @@
+"""Looking at a run under way: what is told, what is kept in live.jsonl, and what may go wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from lastwriter.drill.profile_file import read_profile
+from lastwriter.drill.progress import PlainProgress
+from lastwriter.drill.suspicions import Suspicions, together
+from lastwriter.resources import profiles
+from tests.verifier.builders import REGIONS, read, run_info, write
+from tests.verifier.test_live import Worker
+from verifier.live import Suspected
+from verifier.rundir import RunDirectory
+
+S = 1_000_000_000
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path)
+
+
+def test_what_is_found_is_told_and_kept(directory: RunDirectory) -> None:
+    stream = io.StringIO()
+    worker = Worker(directory, 0)
+    progress = PlainProgress(read_profile(Path(profiles()["quickstart"])), stream)
+    suspicions = Suspicions(directory, run_info("MREC", start_ns=1 * S), progress)
+    worker.add([write(2 * S, 3 * S, op=1, prev=-1), write(4 * S, 5 * S, op=2, prev=1)])
+    worker.add([read(6 * S, 7 * S, op=3, saw=1, region=REGIONS[2])])
+    suspicions.look()
+    assert f"suspected: 1 stale read ({REGIONS[2]} 1); {REGIONS[2]}'s strong read 0:3" in stream.getvalue()
+    entry = json.loads(directory.live.read_text())
+    assert (entry["event"], entry["second"], entry["stale"]) == ("suspected", 6, {REGIONS[2]: 1})
+    assert len(entry["examples"]) == 1
+
+
+def test_what_goes_wrong_ends_the_view_and_is_said(directory: RunDirectory) -> None:
+    stream = io.StringIO()
+    worker = Worker(directory, 0)
+    progress = PlainProgress(read_profile(Path(profiles()["quickstart"])), stream)
+    suspicions = Suspicions(directory, run_info("MREC"), progress)
+    directory.live.mkdir()  # the line cannot be written
+    worker.add([write(2 * S, 3 * S, op=1, prev=-1), read(6 * S, 7 * S, op=3, saw=-1)])
+    suspicions.look(last=True)
+    suspicions.look(last=True)
+    assert stream.getvalue().count("not shown any more") == 1
+
+
+def test_several_looks_are_told_as_one() -> None:
+    one, other = Suspected({"a": 1}, {"b": 2}, ("first",), 5), Suspected({"a": 2}, {}, ("second",), 9)
+    assert together([one, other]) == Suspected({"a": 3}, {"b": 2}, ("first",), 9)
