@@ -8,7 +8,7 @@ A second is written when every worker has reported past it, or two seconds later
      "regions": {"us-east-1": {"rate": 67, "ok": 66, "fail": 1, "unknown": 0, "conflict": 0, "p50_ms": 1.2,
      "p99_ms": 7.5}}}
     {"event": "worker-lost", "worker": 1}
-    {"event": "suspected", "second": 3, "stale": {…}, "lost": {…}, …}   what looks stale or lost (lastwriter.drill.suspicions)
+    {"event": "suspected", "second": 3, "stale": {…}, "lost": {…}, …}   of lastwriter.drill.suspicions
     {"event": "end", "end_ns": …}                       with "aborted": "why" if the run could not go on
 
 ``rate`` counts attempts answered in that second, ``conflict`` is part of ``fail``, latencies run from schedule to
