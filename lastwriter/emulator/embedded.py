@@ -44,6 +44,7 @@ class Emulator:
         tls_certificate: Path | str | None = None,
         tls_key: Path | str | None = None,
         tls_authority: Path | str | None = None,
+        data: Path | str | None = None,
     ) -> None:
         """``table``: a global table of that name and ``mode`` (partition key ``pk``, a string) is there at the start.
 
@@ -51,7 +52,7 @@ class Emulator:
 
         ``auth``: file of access keys, as for ``--auth``; clients sign with its first key unless told. With
         ``tls_certificate`` and ``tls_key`` the endpoints speak HTTPS, and clients trust ``tls_authority`` (default: the
-        certificate itself).
+        certificate itself). With ``data``, a directory, everything survives the process: see :meth:`kill`.
         """
         self.mode: Literal["MREC", "MRSC"] = mode
         self.regions = tuple(regions)
@@ -62,10 +63,15 @@ class Emulator:
         self._auth = Path(auth) if auth is not None else None
         self._tls = tls_certificate, tls_key
         self._authority = tls_authority or tls_certificate
+        self._data = data
         self._process: EmulatorProcess | None = None
+        self._killed: EmulatorProcess | None = None
 
     def start(self) -> Emulator:
         """Ready when this returns. UserError in the emulator's own words if it does not start."""
+        if self._killed is not None:
+            self._killed.restart()
+            self._process, self._killed = self._killed, None
         if self._process is None:
             self._process = start_emulator(
                 self.regions,
@@ -77,11 +83,21 @@ class Emulator:
                 auth=self._auth,
                 tls_certificate=self._tls[0],
                 tls_key=self._tls[1],
+                data=self._data,
             )
         return self
 
+    def kill(self) -> None:
+        """End it at once, as ``kill -9`` does. :meth:`start` starts it anew at the same endpoints.
+
+        It then has, with ``data``, all that it had acknowledged, and nothing without.
+        """
+        self._running.kill()
+        self._process, self._killed = None, self._process
+
     def stop(self) -> None:
         """End it. Harmless when it has ended."""
+        self._killed = None
         if self._process is not None:
             self._process.stop()
             self._process = None

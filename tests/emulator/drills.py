@@ -154,20 +154,26 @@ def _send(w: World, process: _Process, op: int, rng: random.Random, drill: Drill
 
 def _row(process: _Process) -> Op:
     """What the load generator would have recorded."""
-    call, row = process.call, dict(process.row)
+    call = process.call
     assert call is not None
     assert call.end_ns is not None
     assert call.body is not None
-    row |= {"start": call.start_ns, "end": call.end_ns}
-    item = call.body.get("Item") or call.body.get("Attributes")
-    if call.ok:
+    return row_of(process.row, call.status, call.body, call.start_ns, call.end_ns)
+
+
+def row_of(asked: Mapping[str, Any], status: int, body: Mapping[str, Any], start_ns: int, end_ns: int) -> Op:
+    """The row of an operation (``asked``: its fields so far) that was answered so."""
+    row = {**asked, "start": start_ns, "end": end_ns}
+    item = body.get("Item") or body.get("Attributes")
+    error = str(body.get("__type", "")).rpartition("#")[2] or None
+    if status == 200:
         row["saw"] = ABSENT if item is None else _number(item, "_w")
         row["prev"] = None if item is None else _number(item, "_p")
         row["result"] = None if item is None else _number(item, "v")
-    elif call.status == 500:
-        row |= {"outcome": "unknown", "error": call.error}
+    elif status == 500 or status < 0:
+        row |= {"outcome": "unknown", "error": error}
     else:
-        row |= {"outcome": "fail", "error": call.error}
+        row |= {"outcome": "fail", "error": error}
         if item is not None:
             row["saw"], row["prev"] = _number(item, "_w"), _number(item, "_p")
     return Op(**row)

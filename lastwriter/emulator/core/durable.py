@@ -368,6 +368,7 @@ def request_of(table: Table) -> dict[str, Any]:
             {"AttributeName": name, "AttributeType": kind} for name, kind in table.definitions.items()
         ],
         "BillingMode": table.billing_mode,
+        "OnDemandThroughput": _most(table.most_read_units, table.most_write_units),
         "LocalSecondaryIndexes": [],
         "GlobalSecondaryIndexes": [],
     }
@@ -384,12 +385,23 @@ def request_of(table: Table) -> dict[str, Any]:
         }
         if schema.is_global and not demanded:
             one["ProvisionedThroughput"] = _units(index.read_units, index.write_units)
-        request["GlobalSecondaryIndexes" if schema.is_global else "LocalSecondaryIndexes"].append(one)
-    return {name: value for name, value in request.items() if value != []}
+        if schema.is_global:
+            one["OnDemandThroughput"] = _most(index.most_read_units, index.most_write_units)
+        request["GlobalSecondaryIndexes" if schema.is_global else "LocalSecondaryIndexes"].append(_without_nothing(one))
+    return _without_nothing(request)
 
 
 def _units(read: int, write: int) -> dict[str, int]:
     return {"ReadCapacityUnits": read, "WriteCapacityUnits": write}
+
+
+def _most(read: int | None, write: int | None) -> dict[str, int]:
+    most = {"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write}
+    return {name: units for name, units in most.items() if units is not None}
+
+
+def _without_nothing(request: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in request.items() if value not in ([], {})}
 
 
 def _plain(thing: Any, but: frozenset[str]) -> dict[str, Any]:

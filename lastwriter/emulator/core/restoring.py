@@ -96,6 +96,8 @@ class Restoring:
         for table in self._tables.values():
             for member in table.members.values():
                 member.use(member.store, control.index_later)
+                if member.stream is not None:
+                    member.arranged.observe(member.stream)
                 control.take_up(member)
             control.properties.take_up(table)
         if control.durable is not None:
@@ -218,6 +220,9 @@ class Restoring:
             del self._tables[number]
             return
         schema, settings = parse_create_table(description["request"])
+        for region in description["members"]:
+            if region not in self._control.members:
+                raise RestoreError(f"table {schema.name} is in {region}, which is not among the Regions given")
         if table is None:
             table = Table(schema, settings, self._engine(description))
             self._tables[number] = table
@@ -246,8 +251,6 @@ class Restoring:
         if engine is not before:
             before.close()
         for region, told in description["members"].items():
-            if region not in self._control.members:
-                raise RestoreError(f"Region {region} of table {schema.name} is not among the Regions of this emulator")
             self._member(table, region, told)
 
     def _engine(self, description: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Makes one snapshot out of a data directory's old one and its closed logs: a process of its own, started by the emulator.
+"""Makes one snapshot out of a data directory's old one and its closed logs: a process that the emulator starts.
 
 ``python -m lastwriter.emulator.shell.compacting DIRECTORY NUMBER REGION,REGION…``: everything before ``log-NUMBER``.
 It ends when its parent does.
@@ -26,10 +26,10 @@ def main(path: str, number: str, regions: str) -> int:
     os.nice(10)
     try:
         directory = DataDirectory(Path(path), until=int(number))
-        now_ns = time.monotonic_ns()
-        core = Core(tuple(regions.split(",")), now_ns=now_ns, wall=time.time, records=[])
-        load(directory, core)
-        directory.write_snapshot(int(number), now_ns, time.time(), _while_alive(snapshot(core, time.time()), parent))
+        now_ns, wall = time.monotonic_ns(), time.time()
+        core = Core(tuple(regions.split(",")), now_ns=now_ns, wall=lambda: wall, records=[])
+        load(directory, core, wall)
+        directory.write_snapshot(int(number), now_ns, wall, _while_alive(snapshot(core, wall), parent))
     except (UserError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

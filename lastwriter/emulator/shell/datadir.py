@@ -219,12 +219,9 @@ def _proven(line: bytes) -> list[Any] | None:
     if line[8:9] != b" " or line[-1:] != b"\n":
         return None
     content = line[9:-1]
-    try:
-        if int(line[:8], 16) != crc32(content):
-            return None
-        found: list[Any] = orjson.loads(content)
-    except ValueError:
+    if line[:8] != b"%08x" % crc32(content):
         return None
+    found: list[Any] = orjson.loads(content)
     return found
 
 

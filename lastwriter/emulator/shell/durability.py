@@ -33,9 +33,12 @@ COMPACT_BYTES: Final = 64 * 1024 * 1024
 _RETRY_S: Final = 0.1
 
 
-def load(directory: DataDirectory, core: Core) -> Restoring:
-    """Bring ``core`` to where the directory's records end; nothing moves yet. UserError for what is damaged."""
-    restoring = Restoring(core, time.time())
+def load(directory: DataDirectory, core: Core, wall: float) -> Restoring:
+    """Bring ``core`` to where the directory's records end; nothing moves yet. UserError for what is damaged.
+
+    ``wall``: seconds since 1970, now.
+    """
+    restoring = Restoring(core, wall)
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -72,7 +75,10 @@ class Memory:
         self._asked = False
         self._compactor: subprocess.Popen[bytes] | None = None
         self._patience = 1
-        directory.open()
+        try:
+            directory.open()
+        except OSError as error:
+            raise UserError(f"--data {directory.path}: {(error.strerror or str(error)).lower()}") from None
         directory.tidy()
 
     def take(self, replies: list[Reply]) -> None:

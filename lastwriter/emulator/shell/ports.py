@@ -35,6 +35,8 @@ class Port:
         """A listening socket; closing it makes the port refuse."""
         listener = self._bound()
         listener.listen(1024)
+        # Connections inherit it, so that those which a killed emulator left half closed do not keep its successor out.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)
         return listener
 

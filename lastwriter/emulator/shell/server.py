@@ -27,6 +27,8 @@ from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.shell.access import Access, load_access
 from lastwriter.emulator.shell.certificate import load_certificate
 from lastwriter.emulator.shell.control import ControlApi
+from lastwriter.emulator.shell.datadir import DataDirectory
+from lastwriter.emulator.shell.durability import Memory, load
 from lastwriter.emulator.shell.faultbook import FaultBook
 from lastwriter.emulator.shell.http import Exchange
 from lastwriter.emulator.shell.metrics import CONTENT_TYPE, exposition
@@ -47,6 +49,8 @@ class EmulatorConfig:
     regions: tuple[str, ...]
     port: int = 8000
     """Regions listen here and on the ports after it, in order, then the control port; 0: any free ports."""
+    ports: tuple[int, ...] = ()
+    """One for each Region and one for control, in place of ``port``."""
     host: str = "127.0.0.1"
     table: str | None = None
     """A global table to have ready at the start, partition key ``pk`` (S), on demand."""
@@ -62,6 +66,8 @@ class EmulatorConfig:
     """Access keys: see :mod:`lastwriter.emulator.shell.access`. None: signatures are not looked at."""
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    data: Path | None = None
+    """Directory in which everything survives the process; None: nothing does."""
 
 
 def run(config: EmulatorConfig) -> int:
@@ -69,20 +75,31 @@ def run(config: EmulatorConfig) -> int:
     replicas = _replicas(config)
     access = load_access(config.auth, time.time) if config.auth is not None else None
     sockets = _bind(config, _tls(config))
+    directory: DataDirectory | None = None
     try:
-        import uvloop
-
-        return uvloop.run(_serve(config, replicas, sockets, access))
-    except ImportError:
-        return asyncio.run(_serve(config, replicas, sockets, access))
+        directory = DataDirectory(config.data) if config.data is not None else None
+        serving = _serve(config, replicas, sockets, access, directory)
+        try:
+            import uvloop
+        except ImportError:
+            return asyncio.run(serving)
+        return uvloop.run(serving)
     finally:
         for pair in sockets:
             pair.close()
+        if directory is not None:
+            directory.close()
 
 
-async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[Port], access: Access | None) -> int:
-    server = Server(config, ports, access)
-    if config.table is not None:
+async def _serve(
+    config: EmulatorConfig,
+    replicas: tuple[str, ...],
+    ports: list[Port],
+    access: Access | None,
+    directory: DataDirectory | None,
+) -> int:
+    server = Server(config, ports, access, directory)
+    if config.table is not None and not server.has_table(config.table, replicas, config.mode, config.witness):
         server.make_table(config.table, replicas, config.mode, config.witness)
     await server.open()
     stop = asyncio.Event()
@@ -104,11 +121,25 @@ async def _serve(config: EmulatorConfig, replicas: tuple[str, ...], ports: list[
 class Server:
     """Core and sockets, on the running loop."""
 
-    def __init__(self, config: EmulatorConfig, ports: list[Port], access: Access | None) -> None:
+    def __init__(
+        self, config: EmulatorConfig, ports: list[Port], access: Access | None, directory: DataDirectory | None = None
+    ) -> None:
         *data_ports, self._control_port = ports
         self.endpoints = {region: port.url for region, port in zip(config.regions, data_ports, strict=True)}
         self.control_url = self._control_port.url
-        self.core = Core(config.regions, config.settings, now_ns=time.monotonic_ns(), wall=time.time, bugs=config.bugs)
+        self.core = Core(
+            config.regions,
+            config.settings,
+            now_ns=time.monotonic_ns(),
+            wall=time.time,
+            bugs=config.bugs,
+            records=None if directory is None else [],
+        )
+        self.memory: Memory | None = None
+        if directory is not None:
+            restoring = load(directory, self.core, time.time())
+            self.memory = Memory(directory, self.core, self._deliver)
+            restoring.start()
         self.core.control.addresses = {region: url.partition("//")[2] for region, url in self.endpoints.items()}
         self._book = FaultBook(self.core, self._clients)
         self._api = ControlApi(self.core, self._book, self.endpoints)
@@ -132,8 +163,23 @@ class Server:
         }
         self.core.control.make_global(request, replicas, mode, witness)
 
+    def has_table(self, name: str, replicas: tuple[str, ...], mode: str, witness: str | None) -> bool:
+        """Whether that table is there already, from an earlier life; UserError if there is another of its name."""
+        tables = [table for table in self.core.control.tables if table.schema.name == name]
+        if not tables:
+            return False
+        found = tables[0]
+        wanted = mode if len(replicas) > 1 else "one-Region"
+        if found.mode != wanted or set(found.members) != set(replicas) or found.witness != witness:
+            raise UserError(
+                f"--table {name}: the directory has one already, {found.mode} in {', '.join(found.members)}; give "
+                "another name, or leave --table out"
+            )
+        return True
+
     async def open(self) -> None:
         """Listen everywhere."""
+        self._perform([])
         for service in (*self._services.values(), self._control):
             opening = service.listen()
             assert opening is not None
@@ -152,6 +198,8 @@ class Server:
         for service in services:
             for connection in list(service.connections):
                 connection.reset()
+        if self.memory is not None:
+            self.memory.close()
         self._waker.close()
         await asyncio.sleep(0)
 
@@ -160,6 +208,8 @@ class Server:
     def request(self, region: str, operation: str, request: dict[str, Any], exchange: Exchange) -> None:
         """Hand a request to the core and its effects on."""
         self.handled += 1
+        if self.memory is not None and self.memory.failing:
+            raise internal_error()
         try:
             self._perform(self.core.handle(region, operation, request, exchange, time.monotonic_ns()))
         except BaseException:
@@ -171,6 +221,8 @@ class Server:
         self._perform(self.core.on_timer(time.monotonic_ns()))
         answer = self._api.respond(method, path, body)
         self._perform(self.core.environment.take_replies())
+        if self.memory is not None:
+            self.memory.commit()
         return answer
 
     def metrics(self) -> str:
@@ -187,14 +239,20 @@ class Server:
             self._perform(self.core.environment.take_replies())
 
     def _perform(self, replies: list[Reply]) -> None:
+        if self.memory is None:
+            self._deliver(replies)
+        else:
+            self.memory.take(replies)
+        due_ns = self._scheduler.next_ns
+        if due_ns is not None:
+            self._waker.at(due_ns)
+
+    def _deliver(self, replies: list[Reply]) -> None:
         for exchange, status, body in replies:
             if status == 200:
                 exchange.reply(200, body)
             else:
                 refuse(exchange, status, body)
-        due_ns = self._scheduler.next_ns
-        if due_ns is not None:
-            self._waker.at(due_ns)
 
     def _clients(self, region: str) -> None:
         """What the Region does to its clients may have changed."""
@@ -298,6 +356,8 @@ async def _keep_house(server: Server, parent: int | None, stop: asyncio.Event) -
         if parent is not None and os.getppid() != parent:
             stop.set()
             return
+        if server.memory is not None:
+            server.memory.keep_house()
         idle_s = idle_s + _PARENT_POLL_S if server.handled == last else 0.0
         if idle_s == _IDLE_S:
             gc.collect()
@@ -348,9 +408,11 @@ def _bind(config: EmulatorConfig, tls: ssl.SSLContext | None) -> list[Port]:
     """One port for each Region, and one for control, which speaks plain HTTP."""
     ports: list[Port] = []
     names = [*config.regions, "the control port"]
+    if config.ports and len(config.ports) != len(names):
+        raise UserError(f"--ports takes {len(names)}: one for each Region, then one for control")
     try:
         for index, name in enumerate(names):
-            wanted = config.port + index if config.port else 0
+            wanted = config.ports[index] if config.ports else config.port + index if config.port else 0
             try:
                 ports.append(Port(config.host, wanted, tls if index < len(config.regions) else None))
             except (OSError, OverflowError) as error:
