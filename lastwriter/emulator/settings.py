@@ -39,6 +39,12 @@ class Settings(BaseModel):
     stream_records: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
         100_000, description="records that a stream keeps, for a table and Region; older ones are trimmed"
     )
+    pitr_delay: Duration = Field(
+        0.0, description="how long ago the latest time is that a table can be restored to (AWS: five minutes)"
+    )
+    pitr_records: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
+        100_000, description="changes that point-in-time recovery keeps, for a table and Region"
+    )
     throttling: Literal["off", "on"] = Field(
         "off",
         description="whether requests and replicated writes spend units, and are throttled where none are left",

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from lastwriter.emulator.core.backups import Backups
 from lastwriter.emulator.core.bugs import Engines
 from lastwriter.emulator.core.describing import describe
 from lastwriter.emulator.core.durable import Tables
@@ -38,11 +39,12 @@ from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, ReplicatorDela
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.core.properties import Properties
 from lastwriter.emulator.core.refusals import check_deletable, in_use, no_table, not_part, refuse_in_strong
+from lastwriter.emulator.core.restores import Restores
 from lastwriter.emulator.core.streams import Streams
 from lastwriter.emulator.core.tagging import Tags, merged
 from lastwriter.emulator.core.throughput import Throttling
 from lastwriter.emulator.requests.errors import ApiError, validation
-from lastwriter.emulator.requests.operations import table_name
+from lastwriter.emulator.requests.operations import Item, Key, TableSchema, TableSettings, table_name
 from lastwriter.emulator.requests.schema import parse_create_table
 from lastwriter.emulator.requests.updates import MembershipChange, parse_update
 
@@ -79,7 +81,9 @@ class ControlPlane:
         self.properties = Properties(self._later, self._after_copying, self.streams, wall)
         self._ttl = TimeToLive(environment, wall, self._member)
         self.throttling = Throttling(environment)
-        tags = Tags(lambda region, name: _shown(self.members[region].get(name)))
+        self.backups = Backups(environment, wall, self._of_name)
+        restores = Restores(self.backups, self._of_name, self._restore)
+        tags = Tags(self._of_name)
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "CreateTable": self.create_table,
             "UpdateTable": self.update_table,
@@ -94,6 +98,8 @@ class ControlPlane:
             "DescribeLimits": lambda region, request: dict(_LIMITS),
             "DescribeEndpoints": self.describe_endpoints,
             **self.streams.operations,
+            **self.backups.operations,
+            **restores.operations,
         }
 
     # -- operations
@@ -102,11 +108,11 @@ class ControlPlane:
         """A table of one Region."""
         schema, settings = parse_create_table(request)
         tags = merged({}, request["Tags"]) if request.get("Tags") is not None else {}
-        if schema.name in self.members[region]:
-            raise ApiError("ResourceInUseException", f"Table already exists: {schema.name}")
-        table = Table(schema, settings, self._named(self.engines.mrec(self._environment, self.delay)))
-        self.tables.append(table)
-        member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
+        present = self.members[region].get(schema.name)
+        if present is not None:
+            taken = "Table already exists" if present.restore is None else "Table is being used"
+            raise ApiError("ResourceInUseException", f"{taken}: {schema.name}")
+        member = self._make(region, schema, settings)
         member.deletion_protection = settings.deletion_protection
         member.tags = tags
         reply = {"TableDescription": describe(member)}
@@ -147,6 +153,7 @@ class ControlPlane:
             )
         self._refuse_recent_source(table, region)
         reply = {"TableDescription": {**describe(member), "TableStatus": "DELETING"}}
+        self.backups.gone(member)
         self._leave(member)
         return reply
 
@@ -194,6 +201,35 @@ class ControlPlane:
         for creation in creations:
             self.update_table(first, {"TableName": name, "ReplicaUpdates": [creation]})
             self._environment.scheduler.settle()
+
+    def _restore(
+        self,
+        region: str,
+        request: dict[str, Any],
+        items: dict[Key, Item],
+        summary: dict[str, Any],
+        done: Callable[[], None],
+    ) -> dict[str, Any]:
+        """A table with these items; ``done()`` when it is there."""
+        schema, settings = parse_create_table(request)
+        member = self._make(region, schema, settings)
+        member.joining, member.restore = True, summary
+        for key, item in items.items():
+            member.store.merge(key, (self._environment.scheduler.now_ns, region, item))  # type: ignore[union-attr]
+        description = describe(member)
+        self._after_copying(len(items), self._restored, member, done)
+        return description
+
+    def _restored(self, member: Member, done: Callable[[], None]) -> None:
+        self._activate(member)
+        done()
+
+    def _make(self, region: str, schema: TableSchema, settings: TableSettings) -> Member:
+        table = Table(schema, settings, self._named(self.engines.mrec(self._environment, self.delay)))
+        self.tables.append(table)
+        member = self._join(table, region, table.engine.add(region))  # type: ignore[union-attr]
+        self.note()  # before anything is recorded of its items
+        return member
 
     # -- settings
 
@@ -244,6 +280,7 @@ class ControlPlane:
                     f"Cannot delete table {table.schema.name} in region {leaving.region} because it has deletion "
                     "protection enabled. Disable deletion protection first."
                 )
+            self.backups.gone(leaving)
             self._leave(leaving)
 
     def _check_names(self, table: Table, change: MembershipChange) -> None:
@@ -412,6 +449,7 @@ class ControlPlane:
 
     def take_up(self, member: Member) -> None:
         """A member that was there before this process: go on with what was being done to it."""
+        self.throttling.follow(member)
         self._ttl.follow(member)
         if member.status == "DELETING":
             self._later(self._gone, member)
@@ -420,7 +458,9 @@ class ControlPlane:
             self._serve(member)
         if member.joining and member.restore is None:
             self._fill(member)
-        elif member.status != "ACTIVE" and not any(other.joining for other in member.table.members.values()):
+        elif member.status != "ACTIVE" and (
+            member.joining or not any(other.joining for other in member.table.members.values())
+        ):
             self._later(self._activate, member)
 
     def _named(self, engine: Any) -> Any:
@@ -450,6 +490,7 @@ class ControlPlane:
             raise no_table(name)
         return member
 
-
-def _shown(member: Member | None) -> Member | None:
-    return None if member is None or member.joining else member
+    def _of_name(self, region: str, name: str, any_state: bool = False) -> Member | None:
+        """A table, also one that only DescribeTable knows of in ``any_state``."""
+        member = self.members.get(region, {}).get(name)
+        return None if member is None or (member.joining and not any_state) else member

@@ -1,0 +1,278 @@
+"""Backups, on demand and by point-in-time recovery: made, listed, deleted, kept when a table goes.
+
+Messages and rules are those of AWS (findings "DDB-BACKUP-n", and DDB-TABLE-83 to 88, 111 and 167, of the source named
+in :mod:`lastwriter.emulator.core.tables`):
+
+1. A name is nothing: only the ARN tells backups apart (11). A backup is one Region's and outlives its table (16).
+2. CreateBackup answers CREATING; a moment later the backup is AVAILABLE (3). DeleteBackup answers DELETED, and it is
+   gone (5).
+3. A backup feeds one restoring at a time, and is not deleted meanwhile (10).
+4. A table with point-in-time recovery that is deleted leaves a backup of type SYSTEM for 35 days, which nobody can
+   delete (15).
+5. Recovery can be switched on at once, begins anew whenever it is, and tells times up to ``pitr_delay`` ago (85, 86).
+
+What is made of a backup is in :mod:`lastwriter.emulator.core.restores`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lastwriter.emulator.core.environment import Environment
+from lastwriter.emulator.core.members import ACCOUNT, Member
+from lastwriter.emulator.core.recovery import DAYS, Contents, Recovery, contents
+from lastwriter.emulator.requests.errors import ApiError, validation
+from lastwriter.emulator.requests.parameters import table_name
+
+_ARN: Final = re.compile(
+    r"arn:aws:dynamodb:([a-z]{2}(?:-[a-z]+)+-\d):(\d{12}):table/([a-zA-Z0-9_.-]+)/backup/(\d{14}-[0-9a-f]{8})"
+)
+_MAX_LIST: Final = 100
+
+Find = Callable[..., Member | None]
+"""The table of that Region and name, if others than DescribeTable know of it; with a third argument, even if not."""
+
+
+@dataclass(slots=True)
+class Backup:
+    """One backup: plain data."""
+
+    arn: str
+    name: str
+    kind: str
+    """USER or SYSTEM."""
+    created: float
+    expires: float | None
+    contents: Contents
+    restoring: bool = False
+
+    def details(self, status: str = "AVAILABLE") -> dict[str, Any]:
+        """BackupDetails."""
+        shown: dict[str, Any] = {
+            "BackupArn": self.arn,
+            "BackupName": self.name,
+            "BackupSizeBytes": self.contents.size_bytes,
+            "BackupStatus": status,
+            "BackupType": self.kind,
+            "BackupCreationDateTime": self.created,
+        }
+        if self.expires is not None:
+            shown["BackupExpiryDateTime"] = self.expires
+        return shown
+
+    def description(self, status: str = "AVAILABLE") -> dict[str, Any]:
+        """BackupDescription."""
+        kept, request = self.contents, self.contents.request
+        units = request.get("ProvisionedThroughput") or {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+        source: dict[str, Any] = {
+            "TableName": kept.name,
+            "TableId": kept.table_id,
+            "TableArn": kept.arn,
+            "TableSizeBytes": kept.size_bytes,
+            "KeySchema": request["KeySchema"],
+            "TableCreationDateTime": kept.created,
+            "ProvisionedThroughput": units,
+            "ItemCount": len(kept.items),
+            "BillingMode": request["BillingMode"],
+        }
+        if "OnDemandThroughput" in request:
+            source["OnDemandThroughput"] = request["OnDemandThroughput"]
+        indexes = {
+            name: request[name] for name in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes") if request.get(name)
+        }
+        return {
+            "BackupDetails": self.details(status),
+            "SourceTableDetails": source,
+            "SourceTableFeatureDetails": {} if self.kind == "SYSTEM" else {**indexes, **kept.features},
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """BackupSummary."""
+        kept = self.contents
+        return {"TableName": kept.name, "TableId": kept.table_id, "TableArn": kept.arn, **self.details()}
+
+
+class Backups:
+    """Every backup of the emulator, and what recovers tables."""
+
+    def __init__(self, environment: Environment, wall: Callable[[], float], find: Find) -> None:
+        self._environment = environment
+        self._wall = wall
+        self._find = find
+        self._kept: dict[str, dict[str, Backup]] = {}  # Region → the end of the ARN → backup
+        self._recoveries: dict[Member, Recovery] = {}
+        self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
+            "CreateBackup": self.create,
+            "DescribeBackup": self.describe,
+            "ListBackups": self.list,
+            "DeleteBackup": self.delete,
+            "UpdateContinuousBackups": self.update_continuous,
+            "DescribeContinuousBackups": self.describe_continuous,
+        }
+
+    # -- backups
+
+    def create(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """CreateBackup."""
+        name = request["BackupName"]
+        backup = self._keep(self._table(region, request), name, "USER", f"{self._environment.rng.getrandbits(32):08x}")
+        return {"BackupDetails": backup.details("CREATING")}
+
+    def describe(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """DescribeBackup."""
+        return {"BackupDescription": self.find(region, request["BackupArn"]).description()}
+
+    def delete(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """DeleteBackup."""
+        backup = self.find(region, request["BackupArn"])
+        if backup.kind == "SYSTEM":
+            raise validation(
+                f"User is not allowed to delete the system backup with arn {backup.arn}. It will automatically expire "
+                f"on {backup.expires}"
+            )
+        if backup.restoring:
+            raise ApiError("BackupInUseException", f"Backup is being used to restore table: {backup.arn}")
+        del self._kept[region][_end(backup.arn)]
+        return {"BackupDescription": backup.description("DELETED")}
+
+    def list(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """ListBackups, the oldest first."""
+        kind = request.get("BackupType") or "USER"
+        limit = int(request.get("Limit") or _MAX_LIST)
+        low, high = request.get("TimeRangeLowerBound"), request.get("TimeRangeUpperBound")
+        if low is not None and high is not None and low > high:
+            raise validation("Time range lower bound must be less than or equal to upper bound")
+        table = table_name(request) if request.get("TableName") is not None else None
+        after = self._cursor(region, request.get("ExclusiveStartBackupArn"))
+        found = [
+            backup
+            for end, backup in sorted(self._present(region).items())
+            if (table is None or backup.contents.name == table)
+            and (kind in ("ALL", backup.kind))
+            and (low is None or backup.created >= low)
+            and (high is None or backup.created < high)
+            and (after is None or end > after)
+        ]
+        body: dict[str, Any] = {"BackupSummaries": [backup.summary() for backup in found[:limit]]}
+        if len(found) > limit:
+            body["LastEvaluatedBackupArn"] = found[limit - 1].arn
+        return body
+
+    def find(self, region: str, arn: str) -> Backup:
+        """The backup of that ARN; ApiError if this Region has none."""
+        found = _ARN.fullmatch(arn)
+        if found is None:
+            raise validation("Invalid Backup ARN")
+        if found[2] != ACCOUNT:
+            raise ApiError("AccessDeniedException", "Access is denied")
+        backup = self._present(region).get(found[4])
+        if backup is None or backup.contents.name != found[3]:
+            raise ApiError("BackupNotFoundException", f"Backup not found: {arn}")
+        return backup
+
+    # -- point-in-time recovery
+
+    def update_continuous(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """UpdateContinuousBackups."""
+        specification = request["PointInTimeRecoverySpecification"]
+        enabled, days = specification["PointInTimeRecoveryEnabled"], specification.get("RecoveryPeriodInDays")
+        if days is not None and not enabled:
+            raise validation("RecoveryPeriodInDays cannot be specified when PointInTimeRecoveryEnabled is false")
+        member = self._table(region, request)
+        recovery = self._recoveries.get(member)
+        if not enabled:
+            self._stop(member)
+        elif recovery is None:
+            self._recoveries[member] = Recovery(self._environment, member, days or DAYS)
+        elif days is not None:
+            recovery.days = days
+        return self._continuous(member)
+
+    def describe_continuous(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        """DescribeContinuousBackups."""
+        return self._continuous(self._table(region, request))
+
+    def recovery(self, member: Member) -> Recovery | None:
+        """What remembers the table's past; None: nothing does."""
+        return self._recoveries.get(member)
+
+    def then_ns(self, at_s: float) -> int:
+        """Seconds since 1970 by the core's clock."""
+        return self._environment.scheduler.now_ns + round((at_s - self._wall()) * 1e9)
+
+    def then_s(self, at_ns: int) -> float:
+        """And back, to the millisecond."""
+        return round(self._wall() - (self._environment.scheduler.now_ns - at_ns) / 1e9, 3)
+
+    def gone(self, member: Member) -> None:
+        """A table is being deleted."""
+        if member in self._recoveries:
+            self._stop(member)
+            self._keep(member, f"{member.table.schema.name}$DeletedTableBackup", "SYSTEM", "00000000")
+
+    def _continuous(self, member: Member) -> dict[str, Any]:
+        recovery = self._recoveries.get(member)
+        described: dict[str, Any] = {"PointInTimeRecoveryStatus": "DISABLED"}
+        if recovery is not None:
+            described = {
+                "PointInTimeRecoveryStatus": "ENABLED",
+                "RecoveryPeriodInDays": recovery.days,
+                "EarliestRestorableDateTime": self.then_s(recovery.earliest_ns),
+                "LatestRestorableDateTime": self.then_s(recovery.latest_ns),
+            }
+        backups = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": described}
+        return {"ContinuousBackupsDescription": backups}
+
+    def _stop(self, member: Member) -> None:
+        recovery = self._recoveries.pop(member, None)
+        if recovery is not None:
+            recovery.stop()
+
+    # -- helpers
+
+    def _keep(self, member: Member, name: str, kind: str, suffix: str) -> Backup:
+        created = round(self._wall(), 3)
+        kept = self._kept.setdefault(member.region, {})
+        milliseconds = round(created * 1000)
+        while (end := f"{milliseconds:014}-{suffix}") in kept:  # of one millisecond, and both of deleted tables
+            milliseconds += 1
+        expires = created + DAYS * 86400 if kind == "SYSTEM" else None
+        backup = Backup(f"{member.arn}/backup/{end}", name, kind, created, expires, contents(member))
+        kept[end] = backup
+        return backup
+
+    def _present(self, region: str) -> dict[str, Backup]:
+        kept, now_s = self._kept.get(region, {}), self._wall()
+        for end in [end for end, backup in kept.items() if backup.expires is not None and backup.expires <= now_s]:
+            del kept[end]
+        return kept
+
+    def _table(self, region: str, request: dict[str, Any]) -> Member:
+        name = table_name(request)
+        member = self._find(region, name)
+        if member is None or member.status == "CREATING":
+            raise ApiError("TableNotFoundException", f"Table not found: {name}")
+        return member
+
+    def _cursor(self, region: str, arn: Any) -> str | None:
+        if arn is None:
+            return None
+        found = _ARN.fullmatch(arn)
+        if found is None:
+            raise validation("Invalid Backup ARN")
+        if found[1] != region:
+            raise validation(f"The region in the given ARN does not match the region of the request: {arn}")
+        return str(found[4])
+
+
+def region_of(arn: str) -> str | None:
+    """The Region that a backup's ARN names."""
+    found = _ARN.fullmatch(arn)
+    return found[1] if found is not None else None
+
+
+def _end(arn: str) -> str:
+    return arn.rpartition("/")[2]
