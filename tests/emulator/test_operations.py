@@ -281,6 +281,8 @@ class TestUpdate:
             ({"Key": {"pk": "k"}}, "Unexpected value type in payload"),
             ({"ExpressionAttributeNames": {"#p": 1, "#w": "w", "#v": "v"}}, "NUMBER_VALUE cannot be converted to String"),
             ({"ExpressionAttributeNames": ["#p"]}, "Unrecognized collection type java.util.Map<java.lang.String, "
+             "java.lang.String>"),
+            ({"ExpressionAttributeValues": []}, "Unrecognized collection type java.util.Map<java.lang.String, "
              "com.amazonaws.dynamodb.v20120810.AttributeValue>"),
             ({"ReturnConsumedCapacity": ["TOTAL"]}, "Unrecognized collection type class java.lang.String"),
         ],

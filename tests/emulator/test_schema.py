@@ -185,7 +185,7 @@ def test_refusals(create: dict[str, Any], message: str) -> None:
         (request(TableName=5), "NUMBER_VALUE cannot be converted to String"),
         (request(KeySchema={}), "Start of structure or map found where not expected"),
         (request(KeySchema=["pk"]), "Unexpected value type in payload"),
-        (request(**PROVISIONED, ProvisionedThroughput="x"), "Unexpected value type in payload"),
+        (request(**PROVISIONED, ProvisionedThroughput="x"), "Unexpected field type"),
         (request(DeletionProtectionEnabled="yes"), "Unexpected token received from parser"),
     ],
 )

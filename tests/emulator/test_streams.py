@@ -17,6 +17,10 @@ def streamed(view: str = "NEW_AND_OLD_IMAGES") -> dict[str, Any]:
     return create_request() | {"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}}
 
 
+NO_STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/none/stream/2026-01-01T00:00:00.000"
+NO_SHARD = {"StreamArn": NO_STREAM, "ShardId": "shardId-00000000000000000000-00000000"}
+
+
 def ask(w: World, region: str, operation: str, **request: Any) -> dict[str, Any]:
     call = w.ask(region, operation, **request)
     assert call.ok, call.body
@@ -231,10 +235,10 @@ def test_streams_are_listed_by_region_and_table() -> None:
 @pytest.mark.parametrize(
     ("operation", "request_", "name"),
     [
-        ("DescribeStream", {"StreamArn": "arn:none"}, "ResourceNotFoundException"),
+        ("DescribeStream", {"StreamArn": NO_STREAM}, "ResourceNotFoundException"),
         ("DescribeStream", {}, "ValidationException"),
-        ("GetShardIterator", {"StreamArn": "arn:none", "ShardIteratorType": "LATEST"}, "ResourceNotFoundException"),
-        ("GetShardIterator", {"StreamArn": "arn:none", "ShardIteratorType": "FIRST"}, "ValidationException"),
+        ("GetShardIterator", {**NO_SHARD, "ShardIteratorType": "LATEST"}, "ResourceNotFoundException"),
+        ("GetShardIterator", {**NO_SHARD, "ShardIteratorType": "FIRST"}, "ValidationException"),
         ("GetRecords", {}, "ValidationException"),
         ("GetRecords", {"ShardIterator": "bm9uc2Vuc2U="}, "ValidationException"),
         ("GetRecords", {"ShardIterator": "§"}, "ValidationException"),

@@ -49,6 +49,7 @@ from lastwriter.emulator.requests.operations import (
     table_name,
 )
 from lastwriter.emulator.requests.reads import CompiledQuery, CompiledScan
+from lastwriter.emulator.requests.validators import check_shape
 from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.shell.ailments import Ailments
 
@@ -96,7 +97,7 @@ class Core:
             "BatchWriteItem": self._batch_write,
             "TransactGetItems": lambda region, request, handle: self.transactions[region].get(request, handle),
             "TransactWriteItems": lambda region, request, handle: self.transactions[region].write(request, handle),
-            **{name: self._on_table(call) for name, call in self.control.operations.items()},
+            **{name: self._on_table(name, call) for name, call in self.control.operations.items()},
         }
 
     # -- what goes in and comes out
@@ -194,8 +195,9 @@ class Core:
             except ApiError as error:
                 self.environment.refuse(part, error)
 
-    def _on_table(self, call: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Run:
+    def _on_table(self, operation: str, call: Callable[[str, dict[str, Any]], dict[str, Any]]) -> Run:
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
+            check_shape(operation, request)
             self.environment.answer(handle, call(region, request))
             self.control.note()
 

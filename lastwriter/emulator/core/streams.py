@@ -25,9 +25,9 @@ from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.members import Member
 from lastwriter.emulator.requests.errors import ApiError, validation
 from lastwriter.emulator.requests.keys import Key
-from lastwriter.emulator.requests.parameters import detected, failed
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes
+from lastwriter.emulator.requests.validators import detected, failed
 from lastwriter.emulator.requests.values import Item, check_integer
 
 _FIRST: Final = 10**20

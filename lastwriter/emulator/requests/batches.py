@@ -12,10 +12,11 @@ from lastwriter.emulator.requests.capacity import added_up
 from lastwriter.emulator.requests.errors import ApiError, internal_error, serialization, validation
 from lastwriter.emulator.requests.keys import Key, no_match
 from lastwriter.emulator.requests.operations import Get, Write
-from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, detected, failed, table_name
+from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, table_name
 from lastwriter.emulator.requests.reads import compile_get, judge_get
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes
+from lastwriter.emulator.requests.validators import detected, failed
 from lastwriter.emulator.requests.writes import CompiledWrite, compile_plain
 
 MAX_GETS: Final = 100

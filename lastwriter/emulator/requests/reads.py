@@ -27,12 +27,12 @@ from lastwriter.emulator.requests.pages import (
 )
 from lastwriter.emulator.requests.parameters import (
     check_combinations,
-    check_parameters,
     expression_names,
     expression_values,
 )
 from lastwriter.emulator.requests.schema import IndexSchema, TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
+from lastwriter.emulator.requests.validators import check_shape
 from lastwriter.emulator.requests.values import Item, canonical_item, sortable
 from lastwriter.emulator.requests.views import Place, View, view_of
 
@@ -84,7 +84,7 @@ def compile_get(request: dict[str, Any], schema: TableSchema) -> CompiledGet:
 
 def judge_get(request: dict[str, Any]) -> tuple[GetPlan, list[Steps]]:
     """What can be said of a GetItem without its table: ApiError, or its plan and the paths that it asks for."""
-    check_parameters("GetItem", request)
+    check_shape("GetItem", request)
     canonical_item(request["Key"])
     check_combinations("GetItem", request)
     scope = Scope(expression_names(request), {})
@@ -121,7 +121,7 @@ class JudgedRead:
 
 def judge_read(operation: str, request: dict[str, Any]) -> JudgedRead:
     """What can be said of a Scan or Query without its table: ApiError, or its parts."""
-    check_parameters(operation, request)
+    check_shape(operation, request)
     check_combinations(operation, request)
     start = canonical_start(request)
     segment, segments = _segments(request) if operation == "Scan" else (None, None)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from lastwriter.emulator.requests.errors import invalid_parameter, serialization, validation
-from lastwriter.emulator.requests.parameters import TABLE_NAME, detected, failed
+from lastwriter.emulator.requests.errors import invalid_parameter, validation
 from lastwriter.emulator.requests.plans import Plans
-from lastwriter.emulator.requests.values import check_boolean, check_integer, check_string
+from lastwriter.emulator.requests.validators import check_shape
 
 MAX_LOCAL_INDEXES: Final = 5
 MAX_GLOBAL_INDEXES: Final = 20
@@ -85,8 +84,8 @@ class TableSettings:
 
 def parse_create_table(request: dict[str, Any]) -> tuple[TableSchema, TableSettings]:
     """Schema and settings of a CreateTable request; ApiError for what is wrong with it."""
-    name = _new_table_name(request.get("TableName"))
-    _check_shapes(request)
+    check_shape("CreateTable", request)
+    name = request["TableName"]
     settings = _settings(request)
     types = {one["AttributeName"]: one["AttributeType"] for one in request["AttributeDefinitions"]}
     if len(types) < len(request["AttributeDefinitions"]):
@@ -108,149 +107,13 @@ def parse_create_table(request: dict[str, Any]) -> tuple[TableSchema, TableSetti
     return TableSchema(name, keys[0], keys[1] if len(keys) > 1 else None, tuple(indexes)), settings
 
 
-def parse_global_index(one: Any, types: dict[str, str], billing: str) -> IndexSchema:
+def parse_global_index(one: dict[str, Any], types: dict[str, str], billing: str) -> IndexSchema:
     """An index that UpdateTable is to create; ``types`` of the attributes that are defined."""
-    failures: list[str] = []
-    _structure(one)
-    where = "globalSecondaryIndexUpdates.1.member.create"
-    _member(one, "IndexName", where, failures)
-    _check_index(one, where, failures)
-    if failures:
-        raise detected(failures)
     keys = _keys(one["KeySchema"], types, of_table=False)
     _check_index_units(one, billing)
     indexes: list[IndexSchema] = []
     _add_index(indexes, one, keys, is_global=True)
     return indexes[0]
-
-
-def _new_table_name(name: Any) -> str:
-    if name is None:
-        raise validation("The parameter 'TableName' is required but was not present in the request")
-    check_string(name)
-    failures = []
-    if TABLE_NAME.fullmatch(name) is None and name:
-        failures.append(
-            failed("tableName", name, f"Member must satisfy regular expression pattern: {TABLE_NAME.pattern}")
-        )
-    if len(name) < 3:
-        failures.append(failed("tableName", name, "Member must have length greater than or equal to 3"))
-    if len(name) > 255:
-        failures.append(failed("tableName", name, "Member must have length less than or equal to 255"))
-    if failures:
-        raise detected(failures)
-    return str(name)
-
-
-# ---- shapes
-
-
-def _check_shapes(request: dict[str, Any]) -> None:
-    failures: list[str] = []
-    definitions = _structures(request, "AttributeDefinitions", "attributeDefinitions", failures)
-    for where, one in definitions:
-        _member(one, "AttributeName", where, failures)
-        _member(one, "AttributeType", where, failures, ("B", "N", "S"))
-    if request.get("AttributeDefinitions") is None:
-        failures.append(_null("attributeDefinitions"))
-    _check_key_schema(request, "", failures)
-    for parameter in ("LocalSecondaryIndexes", "GlobalSecondaryIndexes"):
-        for where, one in _structures(request, parameter, parameter[0].lower() + parameter[1:], failures):
-            _member(one, "IndexName", where, failures)
-            _check_index(one, where, failures)
-    if request.get("BillingMode") is not None:
-        _member(request, "BillingMode", "", failures, ("PROVISIONED", "PAY_PER_REQUEST"))
-    _check_throughput(request.get("ProvisionedThroughput"), "", failures)
-    if failures:
-        raise detected(failures)
-
-
-def _check_index(one: dict[str, Any], where: str, failures: list[str]) -> None:
-    _check_key_schema(one, where + ".", failures)
-    _check_throughput(one.get("ProvisionedThroughput"), where + ".", failures)
-    projection = one.get("Projection")
-    if projection is None:
-        failures.append(_null(f"{where}.projection"))
-        return
-    _structure(projection)
-    if projection.get("ProjectionType") is not None:
-        _member(projection, "ProjectionType", f"{where}.projection", failures, ("ALL", "INCLUDE", "KEYS_ONLY"))
-
-
-def _check_key_schema(holder: dict[str, Any], prefix: str, failures: list[str]) -> None:
-    where = prefix + "keySchema"
-    if holder.get("KeySchema") is None:
-        failures.append(_null(where))
-        return
-    elements = _structures(holder, "KeySchema", where, failures)
-    for place, one in elements:
-        _member(one, "AttributeName", place, failures)
-        _member(one, "KeyType", place, failures, ("HASH", "RANGE"))
-    shown = ", ".join(
-        f"KeySchemaElement(attributeName={one.get('AttributeName')}, keyType={one.get('KeyType')})"
-        for _, one in elements
-    )
-    if not elements:
-        failures.append(failed(where, "[]", "Member must have length greater than or equal to 1"))
-    if len(elements) > 2:
-        failures.append(failed(where, f"[{shown}]", "Member must have length less than or equal to 2"))
-
-
-def _check_throughput(throughput: Any, prefix: str, failures: list[str]) -> None:
-    if throughput is None:
-        return
-    _structure(throughput)
-    for name in ("WriteCapacityUnits", "ReadCapacityUnits"):
-        where = f"{prefix}provisionedThroughput.{name[0].lower()}{name[1:]}"
-        units = throughput.get(name)
-        if units is None:
-            failures.append(_null(where))
-            continue
-        check_integer(units, "Long")
-        if units < 1:
-            failures.append(failed(where, str(units), "Member must have value greater than or equal to 1"))
-
-
-def _structures(
-    holder: dict[str, Any], parameter: str, where: str, failures: list[str]
-) -> list[tuple[str, dict[str, Any]]]:
-    members = holder.get(parameter)
-    if members is None:
-        return []
-    if type(members) is not list:
-        raise serialization(
-            "Start of structure or map found where not expected" if type(members) is dict else "Unexpected field type"
-        )
-    for one in members:
-        _structure(one)
-    return [(f"{where}.{at}.member", one) for at, one in enumerate(members, 1)]
-
-
-def _structure(value: Any) -> None:
-    if type(value) is not dict:
-        raise serialization(
-            "Unrecognized collection type class java.util.LinkedHashMap"
-            if type(value) is list
-            else "Unexpected value type in payload"
-        )
-
-
-def _member(holder: dict[str, Any], name: str, prefix: str, failures: list[str], options: tuple[str, ...] = ()) -> None:
-    where = (prefix + "." if prefix else "") + name[0].lower() + name[1:]
-    value = holder.get(name)
-    if value is None:
-        failures.append(_null(where))
-        return
-    check_string(value)
-    if options and value not in options:
-        failures.append(failed(where, value, f"Member must satisfy enum value set: [{', '.join(options)}]"))
-
-
-def _null(where: str) -> str:
-    return f"Value null at '{where}' failed to satisfy constraint: Member must not be null"
-
-
-# ---- meaning
 
 
 def _settings(request: dict[str, Any]) -> TableSettings:
@@ -269,41 +132,20 @@ def _settings(request: dict[str, Any]) -> TableSettings:
     for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
         if throughput[name] > MAX_UNITS:
             raise validation(f"Given value {throughput[name]} for {name} is out of bounds")
-    protection = request.get("DeletionProtectionEnabled")
-    if protection is not None:
-        check_boolean(protection)
     return TableSettings(
         billing_mode=billing,
         read_units=int(throughput["ReadCapacityUnits"]),
         write_units=int(throughput["WriteCapacityUnits"]),
         stream_view_type=_stream_view_type(request.get("StreamSpecification")),
-        deletion_protection=bool(protection),
+        deletion_protection=bool(request.get("DeletionProtectionEnabled")),
         request=request,
     )
 
 
-def check_units(holder: dict[str, Any], where: str) -> None:
-    """ProvisionedThroughput, if there is one, has both units, and they can be had."""
-    failures: list[str] = []
-    _check_throughput(holder.get("ProvisionedThroughput"), where, failures)
-    if failures:
-        raise detected(failures)
-
-
-def _stream_view_type(specification: Any) -> str | None:
+def _stream_view_type(specification: dict[str, Any] | None) -> str | None:
     if specification is None:
         return None
-    _structure(specification)
-    enabled, view = specification.get("StreamEnabled"), specification.get("StreamViewType")
-    if enabled is None:
-        raise detected([_null("streamSpecification.streamEnabled")])
-    check_boolean(enabled)
-    failures: list[str] = []
-    if view is not None:
-        options = ("NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES", "KEYS_ONLY")
-        _member(specification, "StreamViewType", "streamSpecification", failures, options)
-    if failures:
-        raise detected(failures)
+    enabled, view = specification["StreamEnabled"], specification.get("StreamViewType")
     if enabled and view is None:
         raise invalid_parameter("StreamViewType must be specified when StreamEnabled is true")
     if not enabled and view is not None:

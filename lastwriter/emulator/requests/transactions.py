@@ -12,10 +12,11 @@ from lastwriter.emulator.requests.capacity import added_up, transactional
 from lastwriter.emulator.requests.errors import CONDITION_FAILED, ApiError, serialization, validation
 from lastwriter.emulator.requests.keys import Key
 from lastwriter.emulator.requests.operations import Get, Write
-from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, detected, failed, table_name
+from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, table_name
 from lastwriter.emulator.requests.reads import compile_get, judge_get
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
+from lastwriter.emulator.requests.validators import detected, failed
 from lastwriter.emulator.requests.values import Item, check_string
 from lastwriter.emulator.requests.writes import compile_write, judge_write
 

@@ -228,7 +228,11 @@ def _conversion(content: Any, java: str) -> str:
         return "Start of structure or map found where not expected"
     if type(content) is list:
         return f"Unrecognized collection type class java.lang.{java}"
-    token = {bool: "TRUE_VALUE" if content else "FALSE_VALUE", str: "STRING_VALUE"}.get(type(content), "NUMBER_VALUE")
+    token = {
+        bool: "TRUE_VALUE" if content else "FALSE_VALUE",
+        str: "STRING_VALUE",
+        float: "DECIMAL_VALUE",
+    }.get(type(content), "NUMBER_VALUE")
     return f"{token} cannot be converted to {java}"
 
 

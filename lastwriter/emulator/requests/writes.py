@@ -33,14 +33,13 @@ from lastwriter.emulator.requests.expressions.scope import Requirement, Scope, V
 from lastwriter.emulator.requests.keys import Key, check_index_keys, check_item_key, read_key
 from lastwriter.emulator.requests.parameters import (
     check_combinations,
-    check_parameters,
-    detected,
     enveloped,
     expression_names,
     expression_values,
 )
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes
+from lastwriter.emulator.requests.validators import check_shape, detected
 from lastwriter.emulator.requests.values import Item, canonical_item
 
 _NOTHING: Final[Item] = {}
@@ -215,7 +214,7 @@ def compile_plain(
 def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Values]:
     """What can be said of a request without its table: ApiError, or its plan and values. Checks in DynamoDB's order."""
     try:
-        check_parameters(operation, request)
+        check_shape(operation, request)
         if operation == "PutItem":
             canonical_item(request["Item"])
             check_combinations(operation, request)
