@@ -82,6 +82,22 @@ class Clocks:
         lost = tuple(self._lost(one) for one in history.lost)
         return dataclasses.replace(history, **columns, lost=lost)
 
+    def of_worker(self, worker: int, times: Int64) -> Int64:
+        """One worker's times on the reference host's clock."""
+        return times - self._of(worker).offset(times)[0]
+
+    def epsilon_of_worker(self, worker: int, times: Int64) -> Int64:
+        """:meth:`epsilon` of times of one worker that are on the reference host's clock already."""
+        readings = self._of(worker)
+        return readings.offset(times + readings.offset(times)[0])[1]
+
+    def host_of(self, worker: int) -> int:
+        """Number of a worker's host."""
+        return int(self.host_of_worker[min(worker, len(self.host_of_worker) - 1)])
+
+    def _of(self, worker: int) -> _Readings:
+        return self.readings[self.host_of(worker)]
+
     def _lost(self, lost: LostRange) -> LostRange:
         """Operations without a row began after a time of their host: widened at once, as nothing else does it."""
         host = int(self.host_of_worker[min(lost.worker, len(self.host_of_worker) - 1)])

@@ -11,7 +11,7 @@ from verifier.clocks import clocks_of, worst_epsilon_ns
 from verifier.errors import RecordError
 from verifier.history.columns import History
 from verifier.history.lag import read_slow_seconds
-from verifier.history.reader import read_history, read_replicas
+from verifier.history.reader import read_history, read_replicas, replica_keys
 from verifier.rundir import FaultRecord, RunDirectory, RunInfo
 
 
@@ -57,7 +57,7 @@ def read_context(path: Path) -> tuple[History, Context]:
     directory = RunDirectory(path)
     run = read_run(directory)
     faults = read_faults(directory)
-    history = read_history(directory)
+    history = read_history(directory, replica_keys(directory))
     clocks = clocks_of(run)
     if clocks is not None:
         history = clocks.corrected(history)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
 from verifier.checks.types import Context
-from verifier.history.columns import Bool, History, Int64
-from verifier.history.lag import SLOW_CLIENT_MS
+from verifier.history.columns import Bool, History
+from verifier.history.late import LateSends, perhaps_late
 from verifier.rundir import FaultRecord
 
 AROUND_FAULTS: Final = ("before", "during", "after")
 """Before the first fault took hold; while one was in effect; afterwards and in effect no more."""
-
-SLOW_CLIENT_NS: Final = int(SLOW_CLIENT_MS * 1e6)
-"""A second is marked when its sends were later than this at p99 with nothing else to wait for."""
 
 FOREVER: Final = np.iinfo(np.int64).max
 """End of a fault that was never seen to heal."""
@@ -79,11 +77,14 @@ def marked_seconds(history: History, context: Context) -> list[int]:
     known = context.shared.get("marked seconds")
     if isinstance(known, list):
         return known
-    seconds = {second for of_worker in context.slow_seconds.values() for second in of_worker}
-    seconds |= _late_sends(history, context)
-    seconds = {second for second in seconds if 0 <= second < loaded_seconds(context)}
-    made = context.shared["marked seconds"] = sorted(seconds)
+    made = context.shared["marked seconds"] = seconds_marked(context, _late_sends(history, context))
     return made
+
+
+def seconds_marked(context: Context, late: Iterable[int]) -> list[int]:
+    """Seconds that workers measured as slow, and those that are ``late``, within the load."""
+    seconds = {second for of_worker in context.slow_seconds.values() for second in of_worker}
+    return sorted(second for second in seconds.union(late) if 0 <= second < loaded_seconds(context))
 
 
 def loaded_seconds(context: Context) -> float:
@@ -94,17 +95,18 @@ def loaded_seconds(context: Context) -> float:
 
 def _late_sends(history: History, context: Context) -> set[int]:
     """Seconds in which a worker that did not measure itself sent late."""
-    rows = np.flatnonzero(~np.isin(history.worker, list(context.slow_seconds)))
-    start, scheduled, process = history.start_ns[rows], history.scheduled_ns[rows], history.process[rows]
-    if not bool((start - scheduled > SLOW_CLIENT_NS).any()):
-        return set()
-    order = np.lexsort((start, process))
-    free = np.full(len(start), np.iinfo(np.int64).min, np.int64)
-    same = process[order[1:]] == process[order[:-1]]
-    free[order[1:][same]] = history.end_ns[rows[order[:-1][same]]]
-    late: Int64 = start - np.maximum(scheduled, free)
-    second = (start - origin_ns(history, context)) // 1_000_000_000
-    workers = int(history.worker.max()) + 1
-    cells, where, count = np.unique(second * workers + history.worker[rows], return_inverse=True, return_counts=True)
-    slow = np.bincount(where[late > SLOW_CLIENT_NS], minlength=len(cells))
-    return {int(cell) // workers for cell in cells[slow > 0.01 * count]}
+    late: set[int] = set()
+    t0 = origin_ns(history, context)
+    for worker in np.flatnonzero(np.bincount(history.worker)).tolist() if len(history) else ():
+        if worker in context.slow_seconds or not perhaps_late(history.scheduled_ns, history.start_ns):
+            continue
+        rows = np.flatnonzero(history.worker == worker)
+        sends = LateSends(t0)
+        sends.add(
+            history.scheduled_ns[rows],
+            history.start_ns[rows],
+            history.end_ns[rows],
+            history.process[rows].astype(np.int64),
+        )
+        late |= sends.seconds()
+    return late

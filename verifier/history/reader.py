@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from verifier.checks.types import Replica
 from verifier.errors import RecordError
-from verifier.history.columns import NO_CODE, NULL, History, Int64, Lists, LostRange, order_by_code
+from verifier.history.columns import NO_CODE, NULL, History, Int8, Int64, Lists, LostRange, order_by_code
+from verifier.history.keys import links_of, ranked, touched_together
 from verifier.history.schema import (
     COLUMNS,
     META_END,
@@ -27,6 +28,7 @@ from verifier.history.schema import (
     OPTIONAL,
     REPLICA_COLUMNS,
     SCHEMA_VERSION,
+    TOGETHER,
     WORKER_SHIFT,
     Kind,
     Outcome,
@@ -53,37 +55,71 @@ class WorkerRecord:
     op_limit: int | None
     since_ns: int | None
     ended: bool
+    groups: int = 1
+    """Row groups, each of which can be read by itself."""
+    group: Callable[[int, Sequence[str]], pa.Table] = field(default=lambda _, __: COLUMNS.empty_table())
+    """Some columns of one row group; columns that the file lacks are left out."""
 
 
-def read_history(directory: RunDirectory) -> History:
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is missing from a record, and how that is said."""
+
+    lost: tuple[LostRange, ...]
+    incomplete: tuple[str, ...]
+
+
+def read_history(directory: RunDirectory, more_keys: Iterable[str] = ()) -> History:
     """Every worker's rows as one :class:`History`. Raises :class:`RecordError` in one line for what cannot be trusted.
 
     Streams (``worker-N.arrow``) and compacted files (``worker-N.parquet``) may stand side by side; where a worker has
-    both, compaction was interrupted after the Parquet file was whole, and that one is read.
+    both, compaction was interrupted after the Parquet file was whole, and that one is read. ``more_keys``: items which
+    no operation may have touched.
     """
+    records = [read_worker(path) for path in worker_files(directory)]
+    for record in records:
+        check_ids(record.path, record.worker, record.op_limit, *_least_and_most(record.column("op")))
+    gaps = [gap_of(record) for record in records] + [gap_of_missing(directory, [record.worker for record in records])]
+    history = history_of(
+        [(record.path, record.column) for record in records],
+        tuple(lost for gap in gaps for lost in gap.lost),
+        tuple(said for gap in gaps for said in gap.incomplete),
+        more_keys,
+    )
+    check_operations(directory, history)
+    return history
+
+
+def worker_files(directory: RunDirectory) -> list[Path]:
+    """The file of each worker, in order of their numbers. Raises :class:`RecordError` if there is none."""
     paths = {worker_number(path): path for suffix in ("arrow", "parquet") for path in _files(directory.history, suffix)}
     if not paths:
         raise RecordError(f"{directory.history}: there is no history (no worker-N.arrow or worker-N.parquet)")
-    records = [read_worker(paths[worker]) for worker in sorted(paths)]
-    lost: list[LostRange] = []
-    incomplete: list[str] = []
-    for record in records:
-        _check_ids(record)
-        if record.ended:
-            continue
-        op = _numbers(record.column("op"), np.int64, NULL)
-        ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
-        lost += ranges
-        incomplete.append(
+    return [paths[worker] for worker in sorted(paths)]
+
+
+def gap_of(record: WorkerRecord) -> Gap:
+    """What a worker without end mark may have done besides."""
+    if record.ended:
+        return Gap((), ())
+    op = _numbers(record.column("op"), np.int64, NULL)
+    ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
+    return Gap(
+        ranges,
+        (
             f"worker {record.worker}'s record has no end mark: the worker was killed; "
-            f"up to {sum(one.count for one in ranges):,} operations of it may be missing"
-        )
-    for worker in _workers_of_run(directory) - paths.keys():
-        lost.append(LostRange(worker, op_id(worker, 0), op_id(worker + 1, 0) - 1, EARLIEST_NS))
-        incomplete.append(f"worker {worker} left no record: any operation of it may be missing")
-    history = _history([(record.path, record.column) for record in records], tuple(lost), tuple(incomplete))
-    _check_operations(directory, history)
-    return history
+            f"up to {sum(one.count for one in ranges):,} operations of it may be missing",
+        ),
+    )
+
+
+def gap_of_missing(directory: RunDirectory, workers: Sequence[int]) -> Gap:
+    """What workers of the run that left nothing may have done."""
+    missing = sorted(_workers_of_run(directory) - set(workers))
+    return Gap(
+        tuple(LostRange(one, op_id(one, 0), op_id(one + 1, 0) - 1, EARLIEST_NS) for one in missing),
+        tuple(f"worker {one} left no record: any operation of it may be missing" for one in missing),
+    )
 
 
 def read_worker(path: Path) -> WorkerRecord:
@@ -93,7 +129,16 @@ def read_worker(path: Path) -> WorkerRecord:
         stream = WorkerStream(path)
         batches = list(stream)
         table = pa.Table.from_batches(batches, COLUMNS)
-        return WorkerRecord(path, worker, stream.rows, table.column, stream.op_limit, stream.since_ns, stream.ended)
+        return WorkerRecord(
+            path,
+            worker,
+            stream.rows,
+            table.column,
+            stream.op_limit,
+            stream.since_ns,
+            stream.ended,
+            group=lambda _, names: table.select(list(names)),
+        )
     with _reading(path):
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         check_schema(path, file.schema_arrow)
@@ -123,13 +168,33 @@ def read_worker(path: Path) -> WorkerRecord:
             raise RecordError(f"{path}: damaged: column {name!r} has {len(values):,} rows of {rows:,}")
         return values
 
-    return WorkerRecord(path, worker, rows, column, limit, since, end is not None)
+    def group(number: int, names: Sequence[str]) -> pa.Table:
+        with _reading(path):
+            return file.read_row_group(number, [name for name in names if name not in lacks])
+
+    groups = file.metadata.num_row_groups
+    return WorkerRecord(path, worker, rows, column, limit, since, end is not None, groups, group)
+
+
+def replica_keys(directory: RunDirectory) -> list[str]:
+    """Keys of all items that stand in any replica, before the run or at its end."""
+    keys: dict[str, None] = {}
+    for when in ("initial", "final"):
+        for path in sorted((directory.path / when).glob("*.parquet")):
+            with _reading(path):
+                file = pq.ParquetFile(path, page_checksum_verification=True)
+                _check_replica_schema(path, file.schema_arrow)
+                keys |= dict.fromkeys(file.read(["key"])["key"].to_pylist())
+    return list(keys)
 
 
 def read_replicas(
-    directory: RunDirectory, when: Literal["initial", "final"], history: History
+    directory: RunDirectory, when: Literal["initial", "final"], history: History, *, part: bool = False
 ) -> tuple[History, dict[str, Replica]]:
-    """Every replica's items by Region, and the history with its keys extended by those that no operation touched."""
+    """Every replica's items by Region, and the history with its keys extended by those that no operation touched.
+
+    ``part``: only the items whose keys the history has.
+    """
     keys = pa.array(history.keys, pa.string())
     replicas: dict[str, Replica] = {}
     for path in sorted((directory.path / when).glob("*.parquet")):
@@ -137,6 +202,9 @@ def read_replicas(
             file = pq.ParquetFile(path, page_checksum_verification=True)
             _check_replica_schema(path, file.schema_arrow)
             table = file.read(REPLICA_COLUMNS.names)
+        span = pc.min(table["start_ns"]).as_py(), pc.max(table["end_ns"]).as_py()
+        if part:
+            table = table.filter(pc.is_in(table["key"], value_set=keys))
         names = table["key"].combine_chunks()
         if pc.count_distinct(names).as_py() != len(names):
             raise RecordError(f"{path}: an item appears twice")
@@ -152,6 +220,7 @@ def read_replicas(
             items=tuple(table["item"].to_pylist()),
             start_ns=number["start_ns"],
             end_ns=number["end_ns"],
+            read_ns=None if span[0] is None else span,
         )
     if len(keys) > len(history.keys):
         history = dataclasses.replace(history, keys=tuple(keys.to_pylist()))
@@ -160,7 +229,7 @@ def read_replicas(
 
 def to_history(tables: list[pa.Table], lost: tuple[LostRange, ...] = (), incomplete: tuple[str, ...] = ()) -> History:
     """Rows with the columns of :data:`COLUMNS` as one :class:`History`."""
-    return _history([(Path("table"), table.column) for table in tables], lost, incomplete)
+    return history_of([(Path("table"), table.column) for table in tables], lost, incomplete)
 
 
 class _reading:  # noqa: N801 (used as a statement)
@@ -191,37 +260,102 @@ def _workers_of_run(directory: RunDirectory) -> set[int]:
         return set()  # run.json is checked by those who need it; here it can only add what is missing.
 
 
-def _history(
-    sources: Sequence[tuple[Path, Column]], lost: tuple[LostRange, ...], incomplete: tuple[str, ...]
+def history_of(
+    sources: Sequence[tuple[Path, Column]],
+    lost: tuple[LostRange, ...],
+    incomplete: tuple[str, ...],
+    more_keys: Iterable[str] = (),
 ) -> History:
     """Column by column, so that what Arrow needs for one is free again before the next.
 
     Rows are put together by key, within a key in the order of the files: what a check looks up of a key then lies close
-    together in memory, which is worth more than the sort costs.
+    together in memory, which is worth more than the sort costs. ``more_keys``: keys that no row is about.
     """
-    columns: dict[str, Any] = {}
-    order: Int64 | None = None
-    for field in sorted(COLUMNS, key=lambda field: field.name != "key"):
+
+    def whole(one: pa.Field) -> pa.ChunkedArray:
         chunks: list[pa.Array] = []
         for path, column in sources:
-            read = column(field.name)
-            if not field.nullable and read.null_count:
-                raise RecordError(f"{path}: column {field.name!r} is empty in {read.null_count:,} rows")
+            read = column(one.name)
+            if not one.nullable and read.null_count:
+                raise RecordError(f"{path}: column {one.name!r} is empty in {read.null_count:,} rows")
             chunks += read.chunks
-        whole = pa.chunked_array(chunks, field.type)
-        if pa.types.is_dictionary(field.type):
-            codes, names = _codes(whole)
-            if field.name == "key" and bool((codes[1:] < codes[:-1]).any()):
-                order = order_by_code(codes)
-            columns[field.name] = _ordered(codes, order)
-            columns[_PLURAL.get(field.name, field.name + "s")] = names
-        elif pa.types.is_list(field.type):
-            lists = _lists(whole)
-            columns[field.name] = lists if lists is None or order is None else lists[order]
+        return pa.chunked_array(chunks, one.type)
+
+    def coded(name: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+        return _codes(whole(COLUMNS.field(name)))
+
+    columns: dict[str, Any] = {}
+    first = ("key", "logical_key", "kind")
+    for name in first:
+        columns[name], columns[plural_of(name)] = coded(name)
+    columns["key"], columns["keys"] = _in_order(columns, more_keys, lambda: whole(COLUMNS.field("op")))
+    key = columns["key"]
+    order = order_by_code(key) if bool((key[1:] < key[:-1]).any()) else None
+    for name in first:
+        columns[name] = _ordered(columns[name], order)
+    for one in COLUMNS:
+        if one.name in first:
+            continue
+        if pa.types.is_dictionary(one.type):
+            codes, columns[plural_of(one.name)] = coded(one.name)
+            columns[one.name] = _ordered(codes, order)
+        elif pa.types.is_list(one.type):
+            listed = _lists(whole(one))
+            columns[one.name] = listed if listed is None or order is None else listed[order]
         else:
-            fill = np.nan if pa.types.is_floating(field.type) else NULL
-            columns[field.name] = _ordered(_numbers(whole, field.type.to_pandas_dtype(), fill), order)
+            fill = np.nan if pa.types.is_floating(one.type) else NULL
+            columns[one.name] = _ordered(_numbers(whole(one), one.type.to_pandas_dtype(), fill), order)
     return History(**columns, lost=lost, incomplete=incomplete)
+
+
+def _in_order(
+    columns: Mapping[str, Any], more_keys: Iterable[str], op: Callable[[], pa.ChunkedArray]
+) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+    """The codes of the keys renumbered, and the keys in their order."""
+    code, known = columns["key"], columns["keys"]
+    links = links_of(code, known, columns["logical_key"], columns["logical_keys"])
+    several = [number for number, kind in enumerate(columns["kinds"]) if kind in TOGETHER]
+    if several:
+        rows = np.flatnonzero(np.isin(columns["kind"], several))
+        links |= touched_together(_numbers(op(), np.int64, NULL)[rows], code[rows], known)
+    keys = tuple(dict.fromkeys([*known, *more_keys]))
+    order = ranked(keys, links)
+    place = np.empty(len(keys), np.int32)
+    place[order] = np.arange(len(keys), dtype=np.int32)
+    if code.strides == (0,):
+        renumbered = np.broadcast_to(place[code[:1]][0] if len(code) else np.int32(0), len(code))
+    else:
+        renumbered = place[code]
+    return renumbered, tuple(keys[at] for at in order.tolist())
+
+
+def plural_of(name: str) -> str:
+    """Where a :class:`History` keeps the names of a column."""
+    return _PLURAL.get(name, name + "s")
+
+
+def recoded(codes: npt.NDArray[np.int32], found: Sequence[str], number: Mapping[str, int]) -> npt.NDArray[np.int32]:
+    """Codes by these numbers for codes into ``found``."""
+    table = np.array([*(number[name] for name in found), NO_CODE], np.int32)
+    return np.broadcast_to(table[codes[0]], len(codes)) if len(codes) and codes.strides == (0,) else table[codes]
+
+
+def coded_column(table: pa.Table, name: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+    """Codes and names of a column of names; a table that lacks it has no name in it."""
+    if name not in table.schema.names:
+        return np.broadcast_to(np.array(NO_CODE, np.int32), len(table)), ()
+    return _codes(table[name])
+
+
+def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    """A column of numbers, :data:`NULL` or NaN for null."""
+    kind = COLUMNS.field(name).type
+    return _numbers(table[name], kind.to_pandas_dtype(), np.nan if pa.types.is_floating(kind) else NULL)
+
+
+def lists(table: pa.Table, name: str) -> Lists | None:
+    """A column of lists; null if no row has one."""
+    return _lists(table[name]) if name in table.schema.names else None
 
 
 def _ordered(values: npt.NDArray[Any], order: Int64 | None) -> npt.NDArray[Any]:
@@ -275,34 +409,47 @@ def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], tuple[str, .
     return codes, tuple(names)
 
 
-def _check_ids(record: WorkerRecord) -> None:
-    """A worker's ids are its own, and below the limit that it announced."""
-    if not record.rows:
+def _least_and_most(op: pa.ChunkedArray) -> tuple[int | None, int | None]:
+    bounds = pc.min_max(op).as_py()
+    return bounds["min"], bounds["max"]
+
+
+def check_ids(path: Path, worker: int, op_limit: int | None, least: int | None, most: int | None) -> None:
+    """A worker's ids (from ``least`` to ``most``) are its own, and below the limit that it announced."""
+    if least is None or most is None:
         return
-    bounds = pc.min_max(record.column("op")).as_py()
-    least, most = bounds["min"], bounds["max"]
-    if least < op_id(record.worker, 0) or most >= op_id(record.worker + 1, 0):
-        other = least if least < op_id(record.worker, 0) else most
-        raise RecordError(f"{record.path}: holds an operation of another worker ({other})")
-    if record.op_limit is not None and most > record.op_limit:
-        raise RecordError(f"{record.path}: operation {most} lies above the limit {record.op_limit} it had announced")
+    if least < op_id(worker, 0) or most >= op_id(worker + 1, 0):
+        other = least if least < op_id(worker, 0) else most
+        raise RecordError(f"{path}: holds an operation of another worker ({other})")
+    if op_limit is not None and most > op_limit:
+        raise RecordError(f"{path}: operation {most} lies above the limit {op_limit} it had announced")
 
 
-def _check_operations(directory: RunDirectory, history: History) -> None:
+def check_operations(directory: RunDirectory, history: History) -> None:
     """What no honest recorder writes, and what would make every check wrong."""
     unknown_kinds = set(history.kinds) - {str(kind) for kind in Kind}
     if unknown_kinds:
         raise RecordError(f"{directory.history}: kind {min(unknown_kinds)!r} is not one that this verifier knows")
-    outcome = history.outcome
-    if len(outcome) and (outcome.min() < Outcome.OK or outcome.max() > Outcome.UNKNOWN):
-        raise RecordError(f"{directory.history}: outcome {int(outcome.max())} is not one that this verifier knows")
-    backwards = np.flatnonzero(history.end_ns < history.start_ns)
-    if len(backwards):
-        where = _place(directory, history, int(backwards[0]))
-        raise RecordError(f"{where} ends before it starts ({len(backwards):,} do): the worker's clock went backwards")
+    check_order(
+        lambda row: _place(directory, history, row),
+        directory.history,
+        history.outcome,
+        history.start_ns,
+        history.end_ns,
+    )
     repeated = _repeated(history)
     if repeated is not None:
         raise RecordError(f"{_place(directory, history, repeated)} is recorded twice: marks do not name one attempt")
+
+
+def check_order(place: Callable[[int], str], path: Path, outcome: Int8, start_ns: Int64, end_ns: Int64) -> None:
+    """No operation ends before it starts, or as nobody knows how. ``place`` says where a row stands."""
+    if len(outcome) and (outcome.min() < Outcome.OK or outcome.max() > Outcome.UNKNOWN):
+        raise RecordError(f"{path}: outcome {int(outcome.max())} is not one that this verifier knows")
+    backwards = np.flatnonzero(end_ns < start_ns)
+    if len(backwards):
+        where = place(int(backwards[0]))
+        raise RecordError(f"{where} ends before it starts ({len(backwards):,} do): the worker's clock went backwards")
 
 
 def _place(directory: RunDirectory, history: History, row: int) -> str:
@@ -345,7 +492,7 @@ def _check_replica_schema(path: Path, schema: pa.Schema) -> None:
     version = (schema.metadata or {}).get(b"lastwriter.schema", b"").decode(errors="replace")
     if version != str(SCHEMA_VERSION):
         raise RecordError(f"{path}: replica schema {version or 'unknown'}; this verifier reads {SCHEMA_VERSION}")
-    for field in REPLICA_COLUMNS:
-        at = schema.get_field_index(field.name)
-        if at < 0 or schema.field(at).type != field.type:
-            raise RecordError(f"{path}: column {field.name!r} is missing or not {field.type}")
+    for one in REPLICA_COLUMNS:
+        at = schema.get_field_index(one.name)
+        if at < 0 or schema.field(at).type != one.type:
+            raise RecordError(f"{path}: column {one.name!r} is missing or not {one.type}")

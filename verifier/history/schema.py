@@ -44,6 +44,11 @@ INDEX_NAME: Final = "by-value"
 """The index of tables whose workloads ask for one: items that have a group, by value."""
 
 
+ALREADY_APPLIED: Final = "AlreadyApplied"
+"""``error`` of a further attempt that was refused because an earlier one of its intent stands: the condition was just
+that. The intent is acknowledged by it, though no attempt of it was answered with success."""
+
+
 class Outcome(IntEnum):
     """What is known of an attempt's effect."""
 
@@ -76,6 +81,8 @@ class Kind(StrEnum):
 
 READS: Final = frozenset({Kind.READ, Kind.READ_EVENTUAL, Kind.TXN_READ, Kind.READ_INDEX})
 UPDATES: Final = frozenset(Kind) - READS
+TOGETHER: Final = frozenset({Kind.TXN_READ, Kind.TXN_WRITE})
+"""Operations on several items at once, which must be judged together."""
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
@@ -144,7 +151,7 @@ prev            writer of the state before ``saw``: the ``_p`` that came back wi
 outcome         :class:`Outcome`
 error           AWS exception name (``HTTP503`` where there was none), or ``Timeout``, ``ConnectError``,
                 ``CredentialsError``, ``ConnectionReset``, ``ShortReply``, ``BadReply``, ``BadChecksum``,
-                ``InFlight`` (the worker stopped first)
+                ``InFlight`` (the worker stopped first), :data:`ALREADY_APPLIED`
 units           consumed capacity units, where returned
 scheduled_ns    when it should have been sent
 start_ns        stamped before the first byte is queued

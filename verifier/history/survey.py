@@ -1,0 +1,277 @@
+"""A look through a record that is too large to be held at once: what it holds of which key, and how to cut it up.
+
+Every worker's file is gone through by row group, and only the columns that matter are read: names, operation ids and,
+where they may matter, times. Everything that a whole record is refused for is looked for here as well, so that what is
+judged part by part can be trusted as much.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from verifier.clocks import Clocks
+from verifier.errors import RecordError
+from verifier.history.columns import Bool, Int64, LostRange
+from verifier.history.keys import heads_of, links_of, ranked, touched_together
+from verifier.history.late import LateSends, perhaps_late
+from verifier.history.reader import (
+    Gap,
+    WorkerRecord,
+    check_ids,
+    coded_column,
+    gap_of,
+    gap_of_missing,
+    numbers,
+    read_worker,
+    replica_keys,
+    worker_files,
+)
+from verifier.history.schema import COLUMNS, TOGETHER, WORKER_SHIFT, Kind, op_id
+from verifier.rundir import RunDirectory
+
+CODED: Final = tuple(one.name for one in COLUMNS if pa.types.is_dictionary(one.type))
+"""Columns with names."""
+
+_GROUPS_A_PIECE: Final = 16
+"""Row groups that are cut up as one piece of work: some four million operations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the codes of a history stand for, where that is known beforehand: it is one part of a larger one."""
+
+    keys: tuple[str, ...]
+    """In their order (:mod:`verifier.history.keys`)."""
+    others: Mapping[str, tuple[str, ...]]
+    """Column → names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one worker's file holds."""
+
+    path: Path
+    worker: int
+    rows: int
+    groups: int
+    names: Mapping[str, tuple[str, ...]]
+    """Column → names in order of appearance."""
+    by_key: Int64
+    """Operations of each of ``names["key"]``."""
+    links: frozenset[tuple[str, str]]
+    gap: Gap
+    epsilon_ns: int
+    """Greatest ε of any time (:mod:`verifier.clocks`)."""
+    late: frozenset[int]
+    """Seconds in which the worker sent late, where it did not measure itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a record is judged part by part. Part ``i`` is about ``names.keys[bounds[i]:bounds[i + 1]]``."""
+
+    sources: tuple[Survey, ...]
+    names: Names
+    bounds: tuple[int, ...]
+    lost: tuple[LostRange, ...]
+    incomplete: tuple[str, ...]
+
+    @property
+    def parts(self) -> int:
+        """How many."""
+        return len(self.bounds) - 1
+
+    @property
+    def rows(self) -> int:
+        """Operations in all."""
+        return sum(source.rows for source in self.sources)
+
+    def pieces(self) -> list[tuple[int, int, int]]:
+        """Number of the source, first row group and the one behind the last, in order."""
+        return [
+            (number, first, min(first + _GROUPS_A_PIECE, source.groups))
+            for number, source in enumerate(self.sources)
+            for first in range(0, source.groups, _GROUPS_A_PIECE)
+        ]
+
+    def names_of(self, part: int) -> Names:
+        """The names of one part."""
+        return Names(self.names.keys[self.bounds[part] : self.bounds[part + 1]], self.names.others)
+
+
+def rows_on_disk(directory: RunDirectory) -> int:
+    """Roughly how many operations there are, without reading any."""
+    rows = 0
+    for path in worker_files(directory):
+        if path.suffix == ".parquet":
+            try:
+                rows += pq.read_metadata(path).num_rows
+                continue
+            except (pa.ArrowException, OSError):
+                pass  # whoever reads it says what is wrong
+        rows += path.stat().st_size // 32
+    return rows
+
+
+def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Survey:
+    """Look through one worker's file. ``measured``: the worker measured itself, so that late sends say nothing new."""
+    record = read_worker(path)
+    names: dict[str, dict[str, int]] = {name: {} for name in CODED}
+    by_key = np.zeros(0, np.int64)
+    links: set[tuple[str, str]] = set()
+    ids = _Ids(record.worker)
+    late, epsilon = False, 0
+    columns = [*CODED, "op", *(["scheduled_ns", "start_ns"] if not measured or clocks is not None else [])]
+    columns += ["end_ns"] if clocks is not None else []
+    for group in range(record.groups):
+        table = record.group(group, columns)
+        coded = {name: coded_column(table, name) for name in CODED}
+        for name, (_, found) in coded.items():
+            for one in found:
+                names[name].setdefault(one, len(names[name]))
+        key, keys = coded["key"]
+        place = np.array([names["key"][one] for one in keys], np.int64)
+        grown = np.zeros(len(names["key"]), np.int64)
+        grown[: len(by_key)] = by_key
+        grown[place] += np.bincount(key, minlength=len(keys))
+        by_key = grown
+        op = numbers(table, "op")
+        ids.add(op)
+        links |= links_of(key, keys, *coded["logical_key"])
+        kind, kinds = coded["kind"]
+        several = [number for number, name in enumerate(kinds) if name in TOGETHER]
+        if several:
+            rows = np.flatnonzero(np.isin(kind, several))
+            links |= touched_together(op[rows], key[rows], keys)
+        if clocks is not None:
+            for name in ("start_ns", "end_ns"):
+                on_reference = clocks.of_worker(record.worker, numbers(table, name))
+                epsilon = max(epsilon, int(clocks.epsilon_of_worker(record.worker, on_reference).max(initial=0)))
+        if not measured and not late:
+            late = perhaps_late(numbers(table, "scheduled_ns"), numbers(table, "start_ns"))
+    ids.check(path, record.op_limit)
+    return Survey(
+        path=path,
+        worker=record.worker,
+        rows=record.rows,
+        groups=record.groups,
+        names={name: tuple(found) for name, found in names.items()},
+        by_key=by_key,
+        links=frozenset(links),
+        gap=gap_of(record),
+        epsilon_ns=epsilon,
+        late=_late_seconds(record, t0_ns, clocks) if late else frozenset(),
+    )
+
+
+def plan(directory: RunDirectory, surveys: Sequence[Survey], rows_a_part: int, least_parts: int) -> Plan:
+    """Cut the keys into stretches of about equally many operations, none with more than ``rows_a_part`` if that can be
+    (one key is never cut, nor are keys that belong together)."""
+    counts: dict[str, int] = {}
+    others: dict[str, dict[str, None]] = {name: {} for name in CODED}
+    for one in surveys:
+        for key, count in zip(one.names["key"], one.by_key.tolist(), strict=True):
+            counts[key] = counts.get(key, 0) + count
+        for name in CODED:
+            others[name] |= dict.fromkeys(one.names[name])
+    keys = tuple(dict.fromkeys([*counts, *replica_keys(directory)]))
+    links = {link for one in surveys for link in one.links}
+    order = ranked(keys, links)
+    ordered = tuple(keys[at] for at in order.tolist())
+    rows = np.array([counts.get(key, 0) for key in ordered], np.int64)
+    gaps = [one.gap for one in surveys] + [gap_of_missing(directory, [one.worker for one in surveys])]
+    _check_kinds(directory, others["kind"])
+    return Plan(
+        sources=tuple(surveys),
+        names=Names(ordered, {name: tuple(found) for name, found in others.items()}),
+        bounds=_bounds(rows, _seams(ordered, links), rows_a_part, least_parts),
+        lost=tuple(lost for gap in gaps for lost in gap.lost),
+        incomplete=tuple(said for gap in gaps for said in gap.incomplete),
+    )
+
+
+def _bounds(rows: Int64, seams: Bool, most: int, least_parts: int) -> tuple[int, ...]:
+    """Where parts begin, and the end. ``seams``: keys that a part may begin with."""
+    total = int(rows.sum())
+    parts = max(1, least_parts, -(-total // max(1, most)))
+    behind = np.cumsum(rows)
+    share, bounds = total / parts, [0]
+    for number in range(1, parts):
+        at = int(np.searchsorted(behind, number * share))
+        later = np.flatnonzero(seams[at + 1 :])
+        if len(later):
+            bounds.append(at + 1 + int(later[0]))
+    return tuple(dict.fromkeys([*sorted(bounds), len(rows)]))
+
+
+def _seams(keys: Sequence[str], links: Iterable[tuple[str, str]]) -> Bool:
+    """Keys (in order) that do not belong together with the one before."""
+    head = heads_of(links)
+    group = [head.get(key, key) for key in keys]
+    return np.array([True, *(one != before for before, one in itertools.pairwise(group))], np.bool_)
+
+
+def _late_seconds(record: WorkerRecord, t0_ns: int, clocks: Clocks | None) -> frozenset[int]:
+    sends = LateSends(t0_ns)
+    names = ["scheduled_ns", "start_ns", "end_ns"]
+    for group in range(record.groups):
+        table = record.group(group, [*names, "process"])
+        times = [numbers(table, name) for name in names]
+        if clocks is not None:
+            times = [clocks.of_worker(record.worker, one) for one in times]
+        sends.add(*times, numbers(table, "process"))
+    return frozenset(sends.seconds())
+
+
+def _check_kinds(directory: RunDirectory, kinds: Iterable[str]) -> None:
+    unknown = set(kinds) - {str(kind) for kind in Kind}
+    if unknown:
+        raise RecordError(f"{directory.history}: kind {min(unknown)!r} is not one that this verifier knows")
+
+
+class _Ids:
+    """A worker's operation ids: all its own, none used twice but for several items of one request."""
+
+    def __init__(self, worker: int) -> None:
+        self._base = op_id(worker, 0)
+        self._seen = np.zeros(0, np.bool_)
+        self._last = -1
+        self._least: int | None = None
+        self._most: int | None = None
+        self._again: int | None = None
+
+    def add(self, op: Int64) -> None:
+        """The ids of a row group. Rows of one request stand next to each other."""
+        if not len(op):
+            return
+        first = np.concatenate(([op[0] != self._last], op[1:] != op[:-1]))
+        self._last = int(op[-1])
+        least, most = int(op.min()), int(op.max())
+        self._least = least if self._least is None else min(least, self._least)
+        self._most = most if self._most is None else max(most, self._most)
+        if least < self._base or most >= self._base + (1 << WORKER_SHIFT):
+            return  # refused below
+        sequence = op[first] - self._base
+        if most - self._base >= len(self._seen):
+            self._seen = np.concatenate((self._seen, np.zeros(most - self._base + 1, np.bool_)))
+        here = self._seen[least - self._base : most - self._base + 1]
+        before, known = int(np.count_nonzero(here)), self._seen[sequence]
+        self._seen[sequence] = True
+        if int(np.count_nonzero(here)) != before + len(sequence):
+            ordered = np.sort(sequence)
+            again = np.concatenate((sequence[known], ordered[1:][ordered[1:] == ordered[:-1]]))
+            self._again = int(again[0]) + self._base
+
+    def check(self, path: Path, op_limit: int | None) -> None:
+        """Raises :class:`RecordError`."""
+        check_ids(path, (self._base >> WORKER_SHIFT), op_limit, self._least, self._most)
+        if self._again is not None:
+            raise RecordError(f"{path}: operation {self._again} is recorded twice: marks do not name one attempt")
