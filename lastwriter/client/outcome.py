@@ -37,9 +37,6 @@ NOT_SENT: Final = frozenset({CONNECT_ERROR, CREDENTIALS_ERROR})
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 """What was asked for before writing is not so."""
 
-ALREADY_APPLIED: Final = "AlreadyApplied"
-"""The same, where the condition was that this very request had not been applied before: an earlier attempt stands."""
-
 THROTTLED: Final = frozenset(
     {
         "LimitExceededException",

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lastwriter.client.course import Burst, Course, RateCourse
 from lastwriter.units import Duration, Rate, Share
 from verifier.rundir import Mode
 
@@ -42,7 +43,7 @@ Retry = Literal["none", "eager", "jittered"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 class HotKeys(_Strict):
@@ -110,6 +111,9 @@ class Load(_Strict):
     )
     attempts: int = Field(5, ge=1, description="most attempts of an intent, where there are retries")
     deadline: Duration = Field(5.0, description="an attempt without an answer by then is unknown")
+    connect_deadline: Duration = Field(
+        2.0, description="an attempt without a connection by then has failed: nothing was sent; at most `deadline`"
+    )
 
     @model_validator(mode="after")
     def _one_loop(self) -> Load:
@@ -144,7 +148,8 @@ class PlannedPhase(_Strict):
 
     name: str
     duration: Duration
-    rate: Share = Field(1.0, description="of each load's own rate")
+    rate: RateCourse = Field(Course(), description="of each load's own rate")
+    burst: Burst | None = None
 
 
 class LoadPlan(_Strict):

@@ -28,9 +28,9 @@ import gevent
 
 from lastwriter.client.answer import Answer
 from lastwriter.client.clock import monotonic_ns
-from lastwriter.client.outcome import ALREADY_APPLIED, CREDENTIALS_ERROR, REFUSED, THROTTLED
+from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
 from lastwriter.client.plan import Load
-from verifier.history.schema import Outcome
+from verifier.history.schema import ALREADY_APPLIED, Outcome
 
 if TYPE_CHECKING:
     from lastwriter.client.table import Table

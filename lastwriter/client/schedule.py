@@ -9,12 +9,14 @@ from t0.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lastwriter.client.course import pieces
 from lastwriter.client.plan import PlannedPhase
 
 SECOND_NS = 1_000_000_000
@@ -22,11 +24,13 @@ SECOND_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time of constant rate."""
+    """A time on which the rate is constant, or rises or falls evenly."""
 
     start_ns: int
     rate: float
-    """Arrivals a second."""
+    """Arrivals a second, at its start."""
+    slope: float
+    """By how much the rate rises a second."""
     before: float
     """Arrivals due before it begins."""
     after: float
@@ -36,14 +40,24 @@ class Stretch:
 def stretches(rate: float, phases: Sequence[PlannedPhase]) -> list[Stretch]:
     """A load's rate over time. Without phases it is the same for ever."""
     if not phases:
-        return [Stretch(0, rate, 0.0, float("inf"))]
+        return [Stretch(0, rate, 0.0, 0.0, float("inf"))]
     found: list[Stretch] = []
     start_s, before = 0.0, 0.0
     for phase in phases:
-        after = before + rate * phase.rate * phase.duration
-        found.append(Stretch(round(start_s * SECOND_NS), rate * phase.rate, before, after))
-        start_s, before = start_s + phase.duration, after
+        for piece in pieces(phase.duration, phase.rate, phase.burst):
+            after = before + rate * (piece.first + piece.last) / 2 * piece.seconds
+            start_ns = round((start_s + piece.start_s) * SECOND_NS)
+            slope = rate * (piece.last - piece.first) / piece.seconds
+            found.append(Stretch(start_ns, rate * piece.first, slope, before, after))
+            before = after
+        start_s += phase.duration
     return found
+
+
+def peak(phases: Sequence[PlannedPhase]) -> float:
+    """The highest rate of the phases, as a share of a load's own."""
+    bursts = [phase.burst.rate for phase in phases if phase.burst is not None]
+    return max((course.highest for course in (*bursts, *(phase.rate for phase in phases))), default=1.0)
 
 
 def length_ns(phases: Sequence[PlannedPhase]) -> int | None:
@@ -70,7 +84,11 @@ def due_times(rate: Sequence[Stretch], positions: Iterable[float]) -> Iterator[i
     position = next(ascending, None)
     for stretch in rate:
         while position is not None and position < stretch.after:
-            yield stretch.start_ns + int((position - stretch.before) / stretch.rate * SECOND_NS)
+            more, rate = position - stretch.before, stretch.rate
+            if stretch.slope:
+                # The time t at which rate · t + slope · t² / 2 = more, in the form that does not cancel.
+                rate = (rate + math.sqrt(max(0.0, rate * rate + 2 * stretch.slope * more))) / 2
+            yield stretch.start_ns + (int(more / rate * SECOND_NS) if more else 0)
             position = next(ascending, None)
 
 

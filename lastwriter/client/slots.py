@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lastwriter.client.plan import Load, LoadPlan
+from lastwriter.client.schedule import peak
 from lastwriter.errors import UserError
 
 MOST_PATIENT_S = 0.2
@@ -34,11 +35,12 @@ class Slot:
 
 def plan_slots(plan: LoadPlan) -> list[Slot]:
     """Every process of a plan whose number is fixed, in an order that all workers agree on."""
+    highest = peak(plan.phases)
     return [
         Slot(index, load, process, count, region, _seed(plan, index, process))
         for index, load in enumerate(plan.loads)
         if not is_elastic(plan, load)
-        for count in [process_count(load, list(plan.endpoints))]
+        for count in [process_count(load, list(plan.endpoints), highest)]
         for process, region in zip(range(count), region_cycle(shares_of(load, list(plan.endpoints))), strict=False)
     ]
 
@@ -76,8 +78,8 @@ def is_elastic(plan: LoadPlan, load: Load) -> bool:
     return not plan.phases and load.rate is None and load.users is None
 
 
-def process_count(load: Load, regions: Sequence[str]) -> int:
-    """How many processes a load has.
+def process_count(load: Load, regions: Sequence[str], highest: float = 1.0) -> int:
+    """How many processes a load has; ``highest``: the most that its rate rises to, as a share of it.
 
     A rate is shared by enough of them, with at least one in every Region that has a share, and so many that each Region
     has its share of them: 20/s by two processes here and one in each other Region would be no thirds.
@@ -90,7 +92,7 @@ def process_count(load: Load, regions: Sequence[str]) -> int:
     fewest = max(len(shares), *(math.ceil(round(sum(shares.values()) / share, 6)) for share in shares.values()))
     if load.rate is None:
         return fewest
-    fewest = max(fewest, math.ceil(load.rate * MOST_PATIENT_S))
+    fewest = max(fewest, math.ceil(load.rate * highest * MOST_PATIENT_S))
     counts = range(fewest, 2 * fewest + 1)
     fair = (count for count in counts if _unfairness(count, shares) <= FAIR_SHARE)
     return next(fair, min(counts, key=lambda count: _unfairness(count, shares)))

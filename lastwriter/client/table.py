@@ -18,7 +18,7 @@ from gevent import GreenletExit
 from lastwriter.client.answer import Answer, observed
 from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.keys import Key
-from lastwriter.client.outcome import ALREADY_APPLIED, CONDITION_FAILED
+from lastwriter.client.outcome import CONDITION_FAILED
 from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import Attempts
@@ -27,6 +27,7 @@ from lastwriter.client.several import Part, Seen, SeveralItems
 from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import (
     ABSENT,
+    ALREADY_APPLIED,
     KEY_ATTRIBUTE,
     PREVIOUS_ATTRIBUTE,
     READS,
@@ -94,7 +95,7 @@ class Also:
     condition: str = ""
     once: bool = False
     """The condition is that this request has not been applied before: a later attempt that it refuses is recorded as
-    :data:`~lastwriter.client.outcome.ALREADY_APPLIED`."""
+    :data:`~verifier.history.schema.ALREADY_APPLIED`."""
     names: Mapping[str, str] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
 

@@ -12,10 +12,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lastwriter.client.course import Burst, Course, RateCourse
 from lastwriter.client.plan import OWNED, Health, Load, PlannedPhase
-from lastwriter.emulator.faults import ON_LINKS, FaultParameters, FaultSpec
-from lastwriter.resources import nearest, tasks_of
-from lastwriter.units import Duration, Share
+from lastwriter.emulator.faults import OF_THE_PROCESS, ON_LINKS, FaultParameters, FaultSpec
+from lastwriter.resources import modes_of, nearest, tasks_of
+from lastwriter.units import Duration
 from verifier.expectations import Expectation
 from verifier.history.schema import Kind
 from verifier.rundir import Mode
@@ -34,7 +35,7 @@ Where = tuple[str | int, ...]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
 
 class Target(_Strict):
@@ -50,6 +51,7 @@ class Target(_Strict):
     settings: dict[str, str | int | float | bool] = Field(
         default={}, description="settings of the emulator, for example replicator_delay: 2s"
     )
+    data: bool = Field(False, description="the emulator writes down what it acknowledges, and survives emulator-killed")
 
 
 class Fault(FaultParameters):
@@ -68,7 +70,12 @@ class Phase(_Strict):
 
     name: str = Field(min_length=1)
     duration: Duration = Field(gt=0)
-    rate: Share = Field(1.0, description="of each load's own rate")
+    rate: RateCourse = Field(
+        Course(),
+        description="share of each load's own rate (50%), or what all of them send together (100/s); a ramp "
+        "(50%..200%); a list: steps of equal length",
+    )
+    burst: Burst | None = Field(None, description="interrupts the rate again and again")
     short: Duration | None = Field(None, gt=0, description="duration with --short; default: at most 4s")
     faults: list[Fault] = []
 
@@ -100,8 +107,16 @@ class Profile(_Strict):
 
     def planned_phases(self) -> list[PlannedPhase]:
         """The phases as the load sees them."""
+        total = sum(load.rate or 0.0 for load in self.load)
+
+        def burst_of(phase: Phase) -> Burst | None:
+            burst = phase.burst
+            return burst and burst.model_copy(update={"rate": burst.rate.as_share_of(total)})
+
         return [
-            PlannedPhase.model_construct(name=phase.name, duration=phase.duration, rate=phase.rate)
+            PlannedPhase.model_construct(
+                name=phase.name, duration=phase.duration, rate=phase.rate.as_share_of(total), burst=burst_of(phase)
+            )
             for phase in self.phases
         ]
 
@@ -131,6 +146,12 @@ def contradictions(
             for name in load.mix:
                 if name not in tasks:
                     yield (*where, "mix", name), f"{load.workload} has no such task{nearest(name, tasks)}"
+        modes = modes_of(workloads[load.workload]) if load.workload in workloads else ()
+        if modes and target.mode not in modes:
+            yield (
+                (*where, "workload"),
+                f"{load.workload} needs what {target.mode} tables refuse; it runs with {' or '.join(modes)}",
+            )
         if load.pattern in OWNED and load.keys.count < len(target.regions):
             least = len(target.regions)
             yield (*where, "keys"), f"with {load.keys.count} keys not every Region owns one; give {least} or more"
@@ -144,11 +165,17 @@ def contradictions(
             shares: dict[str, float] = getattr(load, field)
             if shares and abs(sum(shares.values()) - 1) > 0.005:
                 yield (*where, field), f"the shares add up to {sum(shares.values()) * 100:.4g}%, not 100%"
+    open_loop = any(load.rate for load in profile.load)
     for number, phase in enumerate(profile.phases):
+        for name, course in (("rate", phase.rate), ("burst", phase.burst and phase.burst.rate)):
+            if course is not None and course.absolute and not open_loop:
+                yield ("phases", number, name), "no load has a rate, so there is nothing to share this one out to"
         for index, fault in enumerate(phase.faults):
             where = ("phases", number, "faults", index)
             if fault.at >= phase.duration:
                 yield (*where, "at"), "the fault would begin after its phase has ended"
+            if fault.kind == OF_THE_PROCESS and not target.data:
+                yield where, "an emulator that is killed comes back with nothing: give `data: true` under target"
             places = [r for link in fault.links for r in link] if fault.kind in ON_LINKS else fault.regions
             for region in places:
                 if region not in profile.all_regions:
@@ -201,4 +228,7 @@ def _shortened(phase: Phase) -> Phase:
         )
         for fault in phase.faults
     ]
-    return phase.model_copy(update={"duration": duration, "faults": faults})
+    burst = phase.burst and phase.burst.model_copy(
+        update={"every": phase.burst.every * scale, "length": phase.burst.length * scale}
+    )
+    return phase.model_copy(update={"duration": duration, "faults": faults, "burst": burst})

@@ -14,7 +14,6 @@ import pytest
 from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import EMULATOR_CREDENTIALS
 from lastwriter.client.keys import HOT, NORMAL, Key
-from lastwriter.client.outcome import ALREADY_APPLIED
 from lastwriter.client.patterns import COUNTERS, Counter, counter_of
 from lastwriter.client.plan import Load, Pattern
 from lastwriter.client.protocol import DynamoClient, Reply
@@ -23,7 +22,7 @@ from lastwriter.client.retry import Attempts
 from lastwriter.client.table import KeyCodes, Table
 from lastwriter.client.user import GlobalTableUser
 from lastwriter.emulator.process import EmulatorProcess, start_emulator
-from verifier.history.schema import Outcome
+from verifier.history.schema import ALREADY_APPLIED, Outcome
 from verifier.history.stream import WorkerStream
 
 REGIONS = ("us-east-1", "us-east-2", "us-west-2")

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from lastwriter.client.course import Burst, Course, Piece, pieces
 from lastwriter.client.plan import PlannedPhase
 from lastwriter.client.schedule import (
     SECOND_NS,
@@ -20,11 +25,13 @@ from lastwriter.client.schedule import (
 )
 
 rates = st.floats(0.5, 200)
+shares = st.sampled_from(["0%", "10%", "50%", "100%", "250%", "0%..100%", "200%..50%"])
 phases = st.lists(
     st.builds(
-        lambda seconds, share: PlannedPhase(name="p", duration=f"{seconds}s", rate=f"{share}%"),
+        lambda seconds, rate, burst: PlannedPhase(name="p", duration=f"{seconds}s", rate=rate, burst=burst),
         st.sampled_from([0.5, 1, 2.5, 4]),
-        st.sampled_from([0, 10, 50, 100, 250]),
+        shares | st.lists(shares, min_size=1, max_size=3),
+        st.none() | st.builds(lambda rate: {"every": "700ms", "length": "200ms", "rate": rate}, shares),
     ),
     min_size=1,
     max_size=4,
@@ -58,7 +65,10 @@ def test_every_phase_gets_its_rate(rate: float, plan: list[PlannedPhase]) -> Non
     for phase in plan:
         end = start + phase.duration
         within = [time for time in times if start * SECOND_NS <= time < end * SECOND_NS]
-        assert abs(len(within) - rate * phase.rate * phase.duration) <= 1.001
+        due = sum(
+            (part.first + part.last) / 2 * part.seconds for part in pieces(phase.duration, phase.rate, phase.burst)
+        )
+        assert abs(len(within) - rate * due) <= 1.001
         start = end
     assert not times or times[-1] < (length_ns(plan) or 0)
 
@@ -75,6 +85,57 @@ def test_uniform_arrivals_keep_equal_distances_and_begin_at_t0() -> None:
 def test_a_phase_of_rate_zero_is_silent_and_the_next_one_begins_on_time() -> None:
     plan = [PlannedPhase(name=name, duration="1s", rate=rate) for name, rate in (("a", "0%"), ("b", "100%"))]
     assert all_of(uniform(2, plan, 0, 1)) == [1_000_000_000, 1_500_000_000]
+
+
+def rates_by(seconds: float, times: list[int]) -> list[float]:
+    """Arrivals a second in each of the stretches of so many seconds."""
+    counts = Counter(int(time / (seconds * SECOND_NS)) for time in times)
+    return [counts[number] / seconds for number in range(max(counts) + 1)]
+
+
+def test_a_ramp_rises_evenly_and_steps_are_of_equal_length() -> None:
+    ramp = PlannedPhase(name="p", duration="4s", rate="0%..200%")
+    assert rates_by(1, all_of(uniform(100, [ramp], 0, 1))) == pytest.approx([25, 75, 125, 175], abs=1)
+    steps = PlannedPhase(name="p", duration="3s", rate=["50%", "100%", "300%"])
+    assert rates_by(1, all_of(uniform(100, [steps], 0, 1))) == pytest.approx([50, 100, 300], abs=1)
+
+
+def test_bursts_interrupt_the_rate_and_are_counted_from_the_start_of_the_phase() -> None:
+    burst = {"every": "2s", "length": "500ms", "rate": "500%"}
+    plan = [PlannedPhase(name="a", duration="1s"), PlannedPhase(name="p", duration="5s", rate="100%", burst=burst)]
+    rates = rates_by(0.5, all_of(uniform(100, plan, 0, 1)))
+    assert rates == pytest.approx([100] * 6 + [500] + [100] * 3 + [500] + [100], abs=3)
+
+
+def test_pieces_lie_end_to_end_and_keep_the_ramp_between_bursts() -> None:
+    course, burst = Course(((1.0, 2.0),)), Burst(every="2s", length="1s", rate="0%")
+    assert pieces(5.5, course, burst) == [
+        Piece(0.0, 2.0, 1.0, pytest.approx(1 + 2 / 5.5)),
+        Piece(2.0, 1.0, 0.0, 0.0),
+        Piece(3.0, 1.0, pytest.approx(1 + 3 / 5.5), pytest.approx(1 + 4 / 5.5)),
+        Piece(4.0, 1.0, 0.0, 0.0),
+        Piece(5.0, 0.5, pytest.approx(1 + 5 / 5.5), pytest.approx(2.0)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "course"),
+    [
+        ("50%", Course(((0.5, 0.5),))),
+        ("100/s..30/min", Course(((100.0, 0.5),), absolute=True)),
+        (["50%", "100% .. 200%"], Course(((0.5, 0.5), (1.0, 2.0)))),
+    ],
+)
+def test_rates_are_read_and_written(text: Any, course: Course) -> None:
+    phase = PlannedPhase(name="p", duration="1s", rate=text)
+    assert phase.rate == course
+    assert PlannedPhase.model_validate_json(phase.model_dump_json()) == phase
+
+
+@pytest.mark.parametrize("text", [0.5, "fast", "1%..2%..3%", "5", [], ["50%", "10/s"], "10/s..50%"])
+def test_what_is_no_rate_is_refused_with_what_to_write(text: Any) -> None:
+    with pytest.raises(ValidationError, match=r"write|unit|mix"):
+        PlannedPhase(name="p", duration="1s", rate=text)
 
 
 def test_without_phases_it_never_ends() -> None:

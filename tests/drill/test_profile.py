@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lastwriter.client.course import Course
 from lastwriter.drill.plan import fault_schedule, load_plan, load_seconds, phase_windows
 from lastwriter.drill.profile import Profile
 from lastwriter.drill.profile_file import Override, parse_override, parse_profile, profile_schema, read_profile
@@ -65,9 +66,23 @@ def test_a_profile_is_resolved_with_every_default() -> None:
     assert profile.target.table == "lastwriter"
     assert profile.load[0].rate == 50.0
     assert profile.phases[1].faults[0].duration == 10.0
-    assert profile.phases[0].rate == 1.0
+    assert profile.phases[0].rate == Course(((1.0, 1.0),))
     # what run.json keeps can be read as a profile again
     assert Profile.model_validate(profile.model_dump(mode="json")) == profile
+
+
+def test_a_rate_of_all_loads_together_is_a_share_of_their_own() -> None:
+    text = GOOD.replace("users: 3", "rate: 150/s").replace(
+        "rate: 50%", "rate: 100/s..400/s, burst: {every: 10s, length: 2s, rate: 1000/s}"
+    )
+    *_, last = parse(text).planned_phases()
+    assert last.rate == Course(((0.5, 2.0),))
+    assert last.burst is not None
+    assert last.burst.rate == Course(((5.0, 5.0),))
+    (shortened,) = parse(text).shortened().phases[2:]
+    assert shortened.burst is not None
+    assert (shortened.duration, shortened.burst.every) == (4.0, pytest.approx(10 * 4 / 30))
+    assert "no load has a rate" in mistake(GOOD.replace("rate: 50/s", "users: 1").replace("rate: 50%", "rate: 10/s"))
 
 
 @pytest.mark.parametrize(
@@ -99,6 +114,10 @@ def test_a_profile_is_resolved_with_every_default() -> None:
         (("count: 4", "count: many"), "drill.yaml:12: load.0.keys.count: input should be a valid integer"),
         (("mode: MRSC}", "mode: MRSC, phase: fualt}"), "no phase 'fualt'; did you mean 'fault'?"),
         (("op: \"==\"", "op: \"=\""), "expect.0.op: unknown op '='"),
+        (("rate: 50%}", "rate: 50%..}"), "drill.yaml:26: phases.2.rate: '' is not a share; write it like 50%"),
+        (("rate: 50%}", "rate: [50%, 10/s]}"), "phases.2.rate: rates in /s and shares in % do not mix"),
+        (("    rate: 50/s", "    rate: 50/s\n    failover: sdk-retry"), "load.0.failover: sdk-retry is about further"),
+        (("rate: 50%}", "burst: {every: 1s, length: 2s, rate: 9%}}"), "`length` of a burst has to be less than"),
     ],
 )  # fmt: skip
 def test_every_mistake_is_named_with_its_line_and_the_nearest_right_name(change: tuple[str, str], said: str) -> None:
@@ -205,7 +224,7 @@ def test_the_plan_names_replicas_only_and_in_order(tmp_path: Path) -> None:
     endpoints = {name: f"http://127.0.0.1/{name}" for name in ("us-west-2", "eu-west-1", "us-east-2", "us-east-1")}
     plan = load_plan(parse(), "run", tmp_path, endpoints, "wire", 7)
     assert list(plan.endpoints) == ["us-east-1", "us-east-2", "us-west-2"]
-    assert [phase.rate for phase in plan.phases] == [1, 1, 0.5]
+    assert [phase.rate.steps for phase in plan.phases] == [((1, 1),), ((1, 1),), ((0.5, 0.5),)]
 
 
 def test_the_schema_in_docs_is_the_current_one() -> None:

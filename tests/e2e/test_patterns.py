@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.drills import Drill, drill
 from verifier.history.columns import History
 from verifier.history.reader import read_history
-from verifier.history.schema import Outcome
+from verifier.history.schema import ALREADY_APPLIED, Outcome
 
 pytestmark = pytest.mark.e2e
 
@@ -104,6 +104,36 @@ def test_retries_after_unknown_outcomes_are_applied_once(mode: str, tmp_path: Pa
         assert store.missing == 0
         applied, perhaps = applied_intents(read_history(run.directory))
         assert applied <= store.final <= applied + perhaps
+        ledger = run.verdict.ledger.intent
+        assert ledger is not None
+        assert (ledger.acknowledged, ledger.unknown) == (applied, perhaps)
+
+
+FORGETFUL = """
+name: forgetful
+hypothesis: An id that the next request overwrites does not keep a request from being applied twice.
+target: {mode: MRSC}
+load:
+  - {workload: counters, pattern: last-request-id, rate: 60/s, keys: {count: 1}, retry: jittered,
+     mix: {increment: 100%}}
+  - {workload: counters, pattern: region-sets, rate: 60/s, keys: {prefix: sets, count: 2}, retry: jittered,
+     mix: {increment: 100%}}
+phases:
+  - name: fault
+    duration: 4s
+    faults: [{kind: reply-lost, regions: [us-east-1], share: 50%}]
+expect:
+  - {metric: double_applications, op: ">", value: 0}
+"""
+
+
+def test_one_that_remembers_the_last_request_only_applies_twice(tmp_path: Path) -> None:
+    (tmp_path / "forgetful.yaml").write_text(FORGETFUL)
+    run = drill("forgetful.yaml", "--seed", "1", cwd=tmp_path)
+    assert run.exit_code == 0, run.stderr + run.stdout
+    assert run.check("twice").verdict == "violated"
+    twice = {finding.key for finding in run.check("twice").findings}
+    assert {pattern_of(key) for key in twice} == {"counters-1"}
 
 
 def applied_intents(history: History) -> tuple[int, int]:
@@ -113,7 +143,7 @@ def applied_intents(history: History) -> tuple[int, int]:
         if history.kinds[history.kind[row]] != "add":
             continue
         outcome, error = history.outcome[row], history.error[row]
-        refused = error >= 0 and history.errors[error] == "ConditionalCheckFailedException"
+        refused = error >= 0 and history.errors[error] == ALREADY_APPLIED
         if outcome == Outcome.OK or refused:
             stands.add(intent)
         elif outcome == Outcome.UNKNOWN:

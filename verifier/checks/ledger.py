@@ -23,7 +23,7 @@ from verifier.checks.store import books_of
 from verifier.checks.types import AllFindings, Context, Note, Result, Violation, join_notes, judgement, noted
 from verifier.history.columns import Bool, History, Int8, Int64
 from verifier.history.keys import hashes_of
-from verifier.history.schema import Outcome
+from verifier.history.schema import ALREADY_APPLIED, Outcome
 from verifier.verdict import IntentLedger, KindLedger, StoreLedger
 
 NOBODY: Final = "nobody"
@@ -54,7 +54,8 @@ class Fates:
     """Every intent to write a marked key. Arrays of equal length, one element an intent."""
 
     row: Int64
-    """The attempt that stands for it: the first acknowledged one, else its last."""
+    """The attempt that stands for it: the first acknowledged one, else the last that may have taken effect (before all
+    one that stands in the lineage), else the last."""
     fate: Int8
     """:class:`Fate`."""
     twice: Bool
@@ -146,7 +147,8 @@ def check_twice(history: History, context: Context) -> Result:
     balance = balance_of(history, context)
     fates = balance.fates
     twice = np.flatnonzero(fates.twice)
-    retried = int(((fates.fate != Fate.REFUSED) & (history.attempt[fates.row] > 1)).sum())
+    again = np.unique(history.intent[history.attempt > 1])
+    retried = int(((fates.fate != Fate.REFUSED) & np.isin(history.intent[fates.row], again)).sum())
     maybe = int(fates.maybe_twice.sum())
     violations = []
     for at in twice.tolist():
@@ -239,17 +241,25 @@ def _fates(history: History, lineage: Lineage) -> Fates:
     unknown = np.bincount(code[outcome == Outcome.UNKNOWN], minlength=intents) > 0
     open_ = np.bincount(code[place == Place.OPEN], minlength=intents) > 0
     fate = np.full(intents, Fate.REFUSED, np.int8)
+    hidden = ((outcome == Outcome.UNKNOWN) & ~inside & lineage.unseen[history.key[rows]]) | (place == Place.OPEN)
+    if ALREADY_APPLIED in history.errors:
+        # An attempt stood that was never answered: which one, and where, only the lineage can say.
+        refused = history.error[rows] == history.errors.index(ALREADY_APPLIED)
+        proven = unknown & (np.bincount(code[refused], minlength=intents) > 0)
+        open_ |= proven & (np.bincount(code[hidden], minlength=intents) > 0)
+        acknowledged |= proven
     fate[unknown] = Fate.UNKNOWN
     fate[acknowledged] = Fate.LOST
     fate[acknowledged & open_] = Fate.UNATTRIBUTED
     fate[acknowledged & (kept > 0)] = Fate.KEPT
-    # Of an intent's attempts the first acknowledged one stands for it, else the last: later entries overwrite.
+    # Of an intent's attempts the first acknowledged one stands for it, else the last one that may have taken effect,
+    # else the last: later entries overwrite.
     stands = np.zeros(intents, np.int64)
     order = np.argsort(history.attempt[rows], kind="stable") if intents < len(rows) else slice(None)
-    stands[code[order]] = rows[order]
+    for chosen in (slice(None), outcome[order] == Outcome.UNKNOWN, inside[order]):
+        stands[code[order][chosen]] = rows[order][chosen]
     answered = np.flatnonzero(outcome[order] == Outcome.OK)[::-1]
     stands[code[order][answered]] = rows[order][answered]
-    hidden = ((outcome == Outcome.UNKNOWN) & ~inside & lineage.unseen[history.key[rows]]) | (place == Place.OPEN)
     possible = kept + np.bincount(code[hidden], minlength=intents)
     return Fates(row=stands, fate=fate, twice=kept > 1, maybe_twice=(kept <= 1) & (possible > 1))
 

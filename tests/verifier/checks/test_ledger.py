@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from tests.verifier.stores import Run, simulate
 from verifier.checks.ledger import Balance, Fate, balance_of, check_lost, check_twice
 from verifier.checks.store import check_store
 from verifier.history.columns import LostRange
-from verifier.history.schema import ABSENT
+from verifier.history.schema import ABSENT, ALREADY_APPLIED
 from verifier.rundir import Mode
 
 A, B, C = REGIONS
@@ -257,3 +259,20 @@ def test_an_intent_applied_twice_shows_both_attempts() -> None:
     result = check_twice(history, context)
     assert result.verdict == "violated"
     assert [history.op[row] for row in result.violations[0].rows] == [1, 2]
+
+
+def test_an_attempt_that_a_later_one_proved_is_acknowledged_kept_or_lost() -> None:
+    """Attempt 1 was never answered, attempt 2 refused because 1 stands: the user was told that it is done."""
+    unanswered = add(0, 1, op=1, outcome="unknown")
+    refused = add(2, 3, op=2, intent=1, attempt=2, outcome="fail", error=ALREADY_APPLIED, saw=1, prev=ABSENT)
+    kept = build([unanswered, refused, add(4, 5, 2, op=3, prev=1)], final=same(Item(2, 3, 1)))
+    lost = build([unanswered, refused, add(4, 5, 1, op=3, prev=ABSENT, region=B)], final=same(Item(1, 3, ABSENT)))
+    refused_otherwise = replace(refused, error="ConditionalCheckFailedException", saw=None, prev=None)
+    open_ = build(
+        [unanswered, refused_otherwise, add(4, 5, 1, op=3, prev=ABSENT, region=B)], final=same(Item(1, 3, ABSENT))
+    )
+    for (history, context), fate in ((kept, Fate.KEPT), (lost, Fate.LOST), (open_, Fate.UNKNOWN)):
+        balance = balance_of(history, context)
+        by_op = dict(zip(history.op[balance.fates.row].tolist(), balance.fates.fate.tolist(), strict=True))
+        assert by_op[1] == fate, "the attempt that may have taken effect stands for the intent"
+        assert balances(balance)
