@@ -64,6 +64,7 @@ class Echo:
     def __init__(self) -> None:
         self.hanging = False
         self.signed = False
+        self.inbox = None
         self.counts = Counts()
         self.connections: set[Connection] = set()
         self.asked: list[Any] = []

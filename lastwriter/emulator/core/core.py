@@ -7,7 +7,8 @@ Theory of operation
    run again.
 2. ``handle`` takes one request and the time; ``on_timer`` takes the time. Both first run everything that is due by
    then, in order, and return *effects*: replies, each with the handle that its request came with. A reply may come at
-   once, from a later call, or never (its Region went down: that is the caller's to say).
+   once, from a later call, or never (its Region went down: that is the caller's to say). ``pass_time``, ``accept`` and
+   ``take_replies`` are the parts of which they are made, for requests that come together.
 3. ``next_ns`` is when ``on_timer`` wants to be called; being late delays what is due and reorders nothing.
 4. The tables' engines (:mod:`~lastwriter.emulator.core.mrec`, :mod:`~lastwriter.emulator.core.mrsc`) share one
    :class:`~lastwriter.emulator.core.environment.Environment`; they know nothing of each other, of HTTP, or of table
@@ -104,25 +105,37 @@ class Core:
 
     def handle(self, region: str, operation: str, request: dict[str, Any], handle: Handle, now_ns: int) -> list[Reply]:
         """One request at ``region``; ``operation`` as in X-Amz-Target, without the prefix."""
-        scheduler = self.scheduler
-        scheduler.advance(now_ns, _LIMIT)
-        run = self._run.get(operation)
+        self.pass_time(now_ns)
+        self.accept(region, operation, request, handle)
+        return self.take_replies()
+
+    def on_timer(self, now_ns: int) -> list[Reply]:
+        """Let time pass."""
+        self.pass_time(now_ns)
+        return self.take_replies()
+
+    def pass_time(self, now_ns: int) -> None:
+        """As :meth:`on_timer`; replies wait to be taken."""
+        self.scheduler.advance(now_ns, _LIMIT)
+
+    def accept(self, region: str, operation: str, request: dict[str, Any], handle: Handle) -> None:
+        """As :meth:`handle`, without the passing of time; replies wait to be taken."""
         if region in self._ailing:
             handle = self.ailments.suffer(region, operation, request, handle)
             if handle is None:
-                return self.environment.take_replies()
+                return
         try:
+            run = self._run.get(operation)
             if run is None:
                 raise ApiError("UnknownOperationException", "")
             run(region, request, handle)
         except ApiError as error:
             self.environment.refuse(handle, error)
-        scheduler.settle()
-        return self.environment.take_replies()
+        if self.scheduler.ready:
+            self.scheduler.settle()
 
-    def on_timer(self, now_ns: int) -> list[Reply]:
-        """Let time pass."""
-        self.scheduler.advance(now_ns, _LIMIT)
+    def take_replies(self) -> list[Reply]:
+        """The replies since the last call."""
         return self.environment.take_replies()
 
     @property
@@ -142,9 +155,9 @@ class Core:
         serving = self._serving
 
         def run(region: str, request: dict[str, Any], handle: Handle) -> None:
-            name = request.get("TableName")
-            table = serving[region].get(name) if type(name) is str else None
-            if table is None:
+            try:
+                table = serving[region][request["TableName"]]
+            except (KeyError, TypeError):
                 table = self._find(region, operation, request)
             write: Write = compile_write(operation, request, table.schema)
             if table.store.meter is not None:
@@ -154,9 +167,9 @@ class Core:
         return run
 
     def _get(self, region: str, request: dict[str, Any], handle: Handle) -> None:
-        name = request.get("TableName")
-        table = self._serving[region].get(name) if type(name) is str else None
-        if table is None:
+        try:
+            table = self._serving[region][request["TableName"]]
+        except (KeyError, TypeError):
             table = self._find(region, "GetItem", request)
         get: Get = compile_get(request, table.schema)
         if table.store.meter is not None:

@@ -22,12 +22,13 @@ Event = tuple[int, int, Callable[..., object], tuple[Any, ...]]
 class Scheduler:
     """A heap of events and a queue of those that are due at once."""
 
-    __slots__ = ("_heap", "_ready", "_sequence", "now_ns")
+    __slots__ = ("_heap", "_sequence", "now_ns", "ready")
 
     def __init__(self, now_ns: int = 0) -> None:
         self.now_ns = now_ns
         self._heap: list[Event] = []
-        self._ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.ready: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        """What was asked for with :meth:`soon` and has not run yet."""
         self._sequence = 0
 
     def at(self, due_ns: int, call: Callable[..., object], *args: Any) -> None:
@@ -37,7 +38,7 @@ class Scheduler:
 
     def soon(self, call: Callable[..., object], *args: Any) -> None:
         """Run ``call(*args)`` now, after what is running has returned."""
-        self._ready.append((call, args))
+        self.ready.append((call, args))
 
     @property
     def next_ns(self) -> int | None:
@@ -53,7 +54,7 @@ class Scheduler:
                 if due_ns > self.now_ns:
                     self.now_ns = due_ns
                 call(*args)
-                if self._ready:
+                if self.ready:
                     self.settle()
                 limit -= 1
             if limit <= 0 and heap and heap[0][0] <= now_ns:
@@ -63,7 +64,7 @@ class Scheduler:
 
     def settle(self) -> None:
         """Run everything that was asked for with ``soon``."""
-        ready = self._ready
+        ready = self.ready
         while ready:
             call, args = ready.popleft()
             call(*args)

@@ -12,6 +12,7 @@ Rules
 6. A service that judges signatures gets every header with the exchange (:class:`Head`); others never see one.
 7. What a client sends again and again in one piece is read by :mod:`~lastwriter.emulator.shell.heads` where that sees
    the same as llhttp, which reads everything else.
+8. What connections read is taken once the loop has read all that there is (:mod:`~lastwriter.emulator.shell.inbox`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from lastwriter.emulator.requests.errors import internal_error
 from lastwriter.emulator.shell.counts import Counts
 from lastwriter.emulator.shell.encodings import BadEncodingError, accepted, compressed, unpacked
 from lastwriter.emulator.shell.heads import Layout, learn
+from lastwriter.emulator.shell.inbox import Inbox
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
@@ -59,6 +61,7 @@ _HEADS: Final = {
     }
     for keep in (True, False)
 }
+_SUCCESS: Final = _HEADS[True][200]
 
 
 class Service(Protocol):
@@ -68,6 +71,8 @@ class Service(Protocol):
     """Whether requests are swallowed."""
     signed: bool
     """Whether it wants to see the head of every request."""
+    inbox: Inbox | None
+    """Where what has been read waits to be taken; None: it does not wait."""
     connections: set[Connection]
     counts: Counts
 
@@ -114,10 +119,13 @@ class Exchange:
             return
         self._connection = None
         data = body if type(body) is bytes else orjson.dumps(body)
-        heads = _HEADS[self.keep]
-        head = heads.get(status) or heads[500]
-        if content_type is not None:
-            head = head.replace(_CONTENT_TYPE.encode(), content_type.encode())
+        if status == 200 and self.keep and content_type is None:
+            head = _SUCCESS
+        else:
+            heads = _HEADS[self.keep]
+            head = heads.get(status) or heads[500]
+            if content_type is not None:
+                head = head.replace(_CONTENT_TYPE.encode(), content_type.encode())
         self._payload = head % (next(_request_number), crc32(data), len(data), data)
         connection.ready(self)
 
@@ -159,6 +167,7 @@ class Connection(asyncio.Protocol):
         "_expect",
         "_head_bytes",
         "_headers",
+        "_inbox",
         "_layout",
         "_lessons",
         "_parser",
@@ -174,6 +183,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._inbox = service.inbox
         self._transport: asyncio.Transport | None = None
         self.exchanges: deque[Exchange] = deque()
         self._parser = httptools.HttpRequestParser(self)
@@ -203,18 +213,39 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes."""
+        if self._inbox is not None:
+            self._inbox.put(self, data)
+        else:
+            self.take(data)
+
+    def eof_received(self) -> bool:
+        """The client sends no more: what it has asked is answered, then the connection closes."""
+        transport = self._transport
+        if self._refused or self._inbox is None or transport is None or transport.get_extra_info("ssl_object"):
+            return False
+        self._inbox.put(self, b"")
+        return True
+
+    def take(self, data: bytes) -> None:
+        """Bytes, in their turn; empty: they have come to an end."""
         if self._refused:
             return
         between = self._between
-        if between and self._layout is not None and not self._service.hanging:
+        service = self._service
+        if between and self._layout is not None and not service.hanging:
             plain = self._layout.read(data)
             if plain is not None:
                 exchange = Exchange(self, True)
-                self.exchanges.append(exchange)
-                if len(self.exchanges) >= _MAX_PIPELINED:
+                exchanges = self.exchanges
+                exchanges.append(exchange)
+                if len(exchanges) >= _MAX_PIPELINED:
                     self._regulate()
-                self._service.request(exchange, b"POST", b"/", *plain)
+                target, body = plain
+                service.request(exchange, b"POST", b"/", target, body)
                 return
+        if not data:
+            self.finish()
+            return
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -329,12 +360,15 @@ class Connection(asyncio.Protocol):
         exchanges, transport = self.exchanges, self._transport
         if transport is None or not exchanges or exchanges[0] is not exchange:
             return
-        while exchanges and exchanges[0]._payload is not None:
-            first = exchanges.popleft()
-            transport.write(first._payload)  # type: ignore[arg-type]
-            if not first.keep:
+        while exchange._payload is not None:
+            exchanges.popleft()
+            transport.write(exchange._payload)
+            if not exchange.keep:
                 self._close(transport)
                 return
+            if not exchanges:
+                break
+            exchange = exchanges[0]
         if self._paused:
             self._regulate()
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from lastwriter.emulator.shell.counts import Counts
 from lastwriter.emulator.shell.http import Connection, Exchange
+from lastwriter.emulator.shell.inbox import Inbox
 
 _HANDSHAKE_S: Final = 10.0
 _GOODBYE_S: Final = 0.2  # an SDK whose connection is closed while it is idle says nothing
@@ -63,6 +64,8 @@ class Listening:
 
     signed = False
     """See :class:`lastwriter.emulator.shell.http.Service`."""
+    inbox: Inbox | None = None
+    """The same."""
 
     def __init__(self, port: Port) -> None:
         self.hanging = False

@@ -30,7 +30,8 @@ from lastwriter.emulator.shell.control import ControlApi
 from lastwriter.emulator.shell.datadir import DataDirectory
 from lastwriter.emulator.shell.durability import Memory, load
 from lastwriter.emulator.shell.faultbook import FaultBook
-from lastwriter.emulator.shell.http import Exchange
+from lastwriter.emulator.shell.http import Connection, Exchange
+from lastwriter.emulator.shell.inbox import Inbox
 from lastwriter.emulator.shell.metrics import CONTENT_TYPE, exposition
 from lastwriter.emulator.shell.ports import Listening, Port
 from lastwriter.emulator.shell.timers import Waker
@@ -146,7 +147,7 @@ class Server:
         self._scheduler = self.core.scheduler
         self._loop = asyncio.get_running_loop()
         self._waker = Waker(self._loop, self._on_timer)
-        self.handled = 0
+        self.inbox = Inbox(self._loop, self._take)
         self._services = {
             region: RegionService(self, region, port, access)
             for region, port in zip(config.regions, data_ports, strict=True)
@@ -188,6 +189,7 @@ class Server:
     async def close(self, deadline_s: float) -> None:
         """Take no more; answer what is under way, until the deadline; close."""
         services = (*self._services.values(), self._control)
+        await asyncio.sleep(0)  # what has been read is taken
         for service in services:
             service.refuse()
             for connection in list(service.connections):
@@ -205,22 +207,33 @@ class Server:
 
     # -- between sockets and core
 
+    @property
+    def handled(self) -> int:
+        """Requests so far."""
+        return sum(service.counts.requests for service in self._services.values())
+
     def request(self, region: str, operation: str, request: dict[str, Any], exchange: Exchange) -> None:
-        """Hand a request to the core and its effects on."""
-        self.handled += 1
+        """Hand a request to the core. Replies leave when all that has arrived has been taken."""
         if self.memory is not None and self.memory.failing:
             raise internal_error()
-        try:
-            self._perform(self.core.handle(region, operation, request, exchange, time.monotonic_ns()))
-        except BaseException:
-            self._perform(self.core.environment.take_replies())
-            raise
+        self.core.accept(region, operation, request, exchange)
+
+    def _take(self, arrived: list[tuple[Connection, bytes]]) -> None:
+        """What clients have sent since the last time."""
+        self._pass_time()
+        for connection, data in arrived:
+            try:
+                connection.take(data)
+            except Exception:  # noqa: BLE001 - one connection's failure must not stop all others
+                traceback.print_exc()
+                connection.reset()
+        self._perform(self.core.take_replies())
 
     def respond(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         """Hand a request of the control port on."""
         self._perform(self.core.on_timer(time.monotonic_ns()))
         answer = self._api.respond(method, path, body)
-        self._perform(self.core.environment.take_replies())
+        self._perform(self.core.take_replies())
         if self.memory is not None:
             self.memory.commit()
         return answer
@@ -232,11 +245,14 @@ class Server:
         return exposition(self.core, self._book.states(), counts)
 
     def _on_timer(self) -> None:
+        self._pass_time()
+        self._perform(self.core.take_replies())
+
+    def _pass_time(self) -> None:
         try:
-            self._perform(self.core.on_timer(time.monotonic_ns()))
+            self.core.pass_time(time.monotonic_ns())
         except Exception:  # noqa: BLE001 - one event's failure must not stop the clock for all others
             traceback.print_exc()
-            self._perform(self.core.environment.take_replies())
 
     def _perform(self, replies: list[Reply]) -> None:
         if self.memory is None:
@@ -275,6 +291,7 @@ class RegionService(Listening):
         super().__init__(port)
         self._owner = server
         self._region = region
+        self.inbox = server.inbox
         self._access = access
         self.signed = access is not None
 
