@@ -67,9 +67,12 @@ class BotoClient:
         credentials: CredentialSource,
         deadline_s: float = 5.0,
         ca_bundle: str | None = None,
+        connect_s: float | None = None,
     ) -> None:
-        """``ca_bundle`` as for the wire client. Raises UserError for an endpoint that is no URL."""
-        self._client = dynamodb(endpoint, region, credentials, deadline_s=deadline_s, ca_bundle=ca_bundle)
+        """``ca_bundle`` and ``connect_s`` as for the wire client. Raises UserError for an endpoint that is no URL."""
+        self._client = dynamodb(
+            endpoint, region, credentials, deadline_s=deadline_s, connect_s=connect_s, ca_bundle=ca_bundle
+        )
         events = self._client.meta.events
         events.unregister("before-parameter-build", botocore.handlers.generate_idempotent_uuid)
         events.register_first("before-send.dynamodb", _on_send)
@@ -113,6 +116,7 @@ def dynamodb(
     credentials: CredentialSource,
     *,
     deadline_s: float = 5.0,
+    connect_s: float | None = None,
     attempts: int = 1,
     ca_bundle: str | None = None,
 ) -> Any:
@@ -128,7 +132,7 @@ def dynamodb(
         verify=ca_bundle,
         config=botocore.config.Config(
             retries={"total_max_attempts": attempts, "mode": "standard"},
-            connect_timeout=deadline_s,
+            connect_timeout=deadline_s if connect_s is None else min(connect_s, deadline_s),
             read_timeout=deadline_s,
             max_pool_connections=POOL_CONNECTIONS,
             parameter_validation=False,

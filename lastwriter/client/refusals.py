@@ -2,7 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
+
+from lastwriter.client.outcome import CREDENTIALS_ERROR
+from lastwriter.errors import UserError
+
+HOPELESS: Final = frozenset(
+    {
+        CREDENTIALS_ERROR,
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "OptInRequired",
+        "ResourceNotFoundException",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+"""What no other attempt will change: somebody has to do something about credentials, permissions, clock or table."""
+
+PATIENCE_NS: Final = 3_000_000_000
+"""How long a Region may answer nothing else before a run is not worth going on."""
+
+_FEWEST: Final = 5
+"""Requests that must have been refused by then."""
 
 
 def unreachable(region: str, endpoint: str, why: str) -> str:
@@ -10,11 +43,56 @@ def unreachable(region: str, endpoint: str, why: str) -> str:
     return f"{region}: no answer from {endpoint} ({why}); check the endpoint, and that what it names is running"
 
 
-def refused(region: str, operation: str, table: str, code: str, message: str) -> str:
-    """One line for a call that was refused, with what to do about it where that is known."""
+class HopelessError(UserError):
+    """Refused for what no other attempt will change (:data:`HOPELESS`)."""
+
+
+def refused(region: str, operation: str, table: str, code: str, message: str) -> UserError:
+    """For a call that was refused: one line, with what to do about it where that is known."""
     hint = _HINTS.get(code, "")
     text = " ".join(message.split()).rstrip(".")
-    return f"{region}: {operation} of table {table} was refused: {code}{f': {text}' if text else ''}{hint}"
+    line = f"{region}: {operation} of table {table} was refused: {code}{f': {text}' if text else ''}{hint}"
+    return HopelessError(line) if code in HOPELESS else UserError(line)
+
+
+@dataclass(slots=True)
+class _Streak:
+    """Hopeless refusals of one Region without another answer between them."""
+
+    since_ns: int
+    count: int
+    errors: dict[str, int]
+
+
+class RefusalWatch:
+    """Notices when a Region has refused every request for some seconds: one line then, instead of a flood of rows."""
+
+    def __init__(self) -> None:
+        self._streaks: dict[str, _Streak] = {}
+
+    def add(self, region: str, answers: int, errors: Mapping[str, int], now_ns: int) -> None:
+        """``answers`` attempts to a Region have ended, some with errors: name → count."""
+        hopeless = {name: count for name, count in errors.items() if name in HOPELESS}
+        refused_now = sum(hopeless.values())
+        if refused_now < answers:
+            self._streaks.pop(region, None)
+        elif answers:
+            streak = self._streaks.setdefault(region, _Streak(now_ns, 0, {}))
+            streak.count += refused_now
+            for name, count in hopeless.items():
+                streak.errors[name] = streak.errors.get(name, 0) + count
+
+    def verdict(self, now_ns: int) -> str | None:
+        """One line if it is hopeless."""
+        for region, streak in self._streaks.items():
+            if now_ns - streak.since_ns >= PATIENCE_NS and streak.count >= _FEWEST:
+                code = max(streak.errors, key=lambda name: streak.errors[name])
+                seconds = (now_ns - streak.since_ns) / 1e9
+                return (
+                    f"{region}: every request of the last {seconds:.0f} s was refused ({streak.count:,}): "
+                    f"{code}{_HINTS.get(code, '')}"
+                )
+        return None
 
 
 _HINTS: Final = {
@@ -23,5 +101,6 @@ _HINTS: Final = {
     "ExpiredTokenException": "; renew the credentials (for SSO: `aws sso login`)",
     "UnrecognizedClientException": "; check the credentials, and that they are for this account and partition",
     "InvalidSignatureException": "; check the secret key, the Region of the endpoint and this host's clock",
+    CREDENTIALS_ERROR: "; the credentials could not be renewed: see where they come from",
     "LimitExceededException": "; too many tables are being changed at once: run again later",
 }

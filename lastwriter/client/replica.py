@@ -84,7 +84,7 @@ def _page(client: BotoClient, endpoint: str, region: str, table: str, start: dic
     if reply.status == 0 or reply.error in NOT_SENT:
         raise UserError(unreachable(region, endpoint, reply.error))
     message = reply.body.get("message") or reply.body.get("Message") or f"HTTP {reply.status}"
-    raise UserError(refused(region, "Scan", table, reply.error, str(message)))
+    raise refused(region, "Scan", table, reply.error, str(message))
 
 
 def _key(item: Mapping[str, Any]) -> str:

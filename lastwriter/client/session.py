@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lastwriter.client import clock
+from lastwriter.client.refusals import HopelessError
 from lastwriter.errors import UserError
 from verifier.errors import RecordError
 from verifier.rundir import (
@@ -105,9 +106,16 @@ class RunSession:
         UserError if the table is there and its replicas differ: nothing could be concluded from such a start.
         """
         from lastwriter.client import tables
+        from lastwriter.client.credentials import credentials_for
 
         replicas_at = {region: endpoints[region] for region in self.info.regions}
-        tables.create_global_table(replicas_at, self.info.table, self.info.mode, self.info.witness)
+        tables.create_global_table(
+            replicas_at,
+            self.info.table,
+            self.info.mode,
+            self.info.witness,
+            credentials=credentials_for(self.info.target),
+        )
         replicas = self._read_replicas(endpoints)
         if not _equal(replicas.values()):
             raise UserError(
@@ -159,22 +167,23 @@ class RunSession:
         if control is not None:
             self.info.queues_empty = _wait_quiet(control, over)
         replicas: dict[str, pa.Table] = {}
-        failures: dict[str, str] = {}
+        failures: dict[str, UserError] = {}
         while True:
             try:
                 failures.clear()
                 replicas = self._read_replicas(endpoints, failures)
             except UserError as error:
-                failures[""] = str(error)
+                failures[""] = error
             equal = not failures and _equal(replicas.values())
-            if equal or over() or (self.info.queues_empty and not failures):
+            hopeless = any(isinstance(failure, HopelessError) for failure in failures.values())
+            if equal or over() or hopeless or (self.info.queues_empty and not failures):
                 break
             time.sleep(_POLL_S * 5)
         self.info.settled = equal or (bool(self.info.queues_empty) and not failures)
         self._write_replicas("final", replicas)
         for region, reason in failures.items():
             self.warn(f"the final state of {region or 'the replicas'} could not be read: {reason}")
-        if not self.info.settled:
+        if not self.info.settled and not hopeless:
             self.warn(f"the replicas had not settled {deadline_s:g} s after the end of the load")
         self._write_info()
         return self.info.settled
@@ -193,21 +202,24 @@ class RunSession:
         self._write_info()
 
     def _read_replicas(
-        self, endpoints: Mapping[str, str], failures: dict[str, str] | None = None
+        self, endpoints: Mapping[str, str], failures: dict[str, UserError] | None = None
     ) -> dict[str, pa.Table]:
         """Every replica that has an endpoint. With ``failures``, what cannot be read is noted there and left out."""
         from lastwriter.client import tables
+        from lastwriter.client.credentials import credentials_for
 
         found: dict[str, pa.Table] = {}
         for region in self.info.regions:
             if region not in endpoints:
                 continue
             try:
-                found[region] = tables.read_replica(endpoints[region], region, self.info.table)
+                found[region] = tables.read_replica(
+                    endpoints[region], region, self.info.table, credentials=credentials_for(self.info.target)
+                )
             except UserError as error:
                 if failures is None:
                     raise
-                failures[region] = str(error)
+                failures[region] = error
         return found
 
     def _write_replicas(self, when: Literal["initial", "final"], replicas: Mapping[str, pa.Table]) -> None:

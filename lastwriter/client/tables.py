@@ -341,7 +341,7 @@ class _Group:
 
     def _refused(self, region: str, operation: str, error: botocore.exceptions.ClientError) -> UserError:
         message = error.response.get("Error", {}).get("Message", "")
-        return UserError(refused(region, operation, self.table, _code(error), message))
+        return refused(region, operation, self.table, _code(error), message)
 
 
 def _check_regions(mode: Mode, regions: tuple[str, ...], witness: str | None) -> None:

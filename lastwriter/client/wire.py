@@ -75,8 +75,10 @@ class WireClient:
         credentials: CredentialSource,
         deadline_s: float = 5.0,
         ca_bundle: str | None = None,
+        connect_s: float | None = None,
     ) -> None:
         """``ca_bundle``: PEM file of trusted authorities; default: AWS_CA_BUNDLE, else the ones that botocore trusts.
+        ``connect_s``: how long a connection may take to make; default, and at most: the deadline.
 
         Raises UserError for an endpoint that is no URL, one behind a proxy, and for an unreadable bundle.
         """
@@ -89,6 +91,7 @@ class WireClient:
         self._tls = _tls_context(ca_bundle) if scheme == "https" else None
         self._signer = Signer(credentials, region, host_header(scheme, self._host, self._port))
         self._deadline_ns = int(deadline_s * 1e9)
+        self._connect_ns = self._deadline_ns if connect_s is None else min(int(connect_s * 1e9), self._deadline_ns)
         self._idle: list[_Connection] = []
         self._open: set[_Connection] = set()
         self._timer: Any = None
@@ -111,7 +114,7 @@ class WireClient:
             connection = self._take_idle()
             if connection is None:
                 reused = False
-                connection = self._connect(deadline_ns)
+                connection = self._connect(min(deadline_ns, monotonic_ns() + self._connect_ns))
                 if connection is None:
                     return Reply(classify(operation, 0, CONNECT_ERROR), 0, {}, CONNECT_ERROR, start_ns, monotonic_ns())
             start_ns = monotonic_ns()

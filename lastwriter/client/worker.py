@@ -22,6 +22,7 @@ from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
 from lastwriter.client.retry import Breaker
 from lastwriter.client.routes import SWEEP, RoutedUser, Routes, Routing
+from lastwriter.client.refusals import RefusalWatch
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
 from lastwriter.client.stats import add_to_locust, cells_of, rounded_ms
@@ -56,7 +57,7 @@ class WorkerRun:
         worker: int,
         environment: Any,
         send: Callable[[str, dict[str, Any]], None],
-        client_of: Callable[[LoadPlan, str, float], DynamoClient] | None = None,
+        client_of: Callable[[LoadPlan, str, Load], DynamoClient] | None = None,
         *,
         away: bool = False,
     ) -> None:
@@ -75,7 +76,7 @@ class WorkerRun:
         if client_of is None:
             credentials.credentials_for(plan.target)
         self._client_of = client_of or _client
-        self._clients: dict[tuple[str, float], DynamoClient] = {}
+        self._clients: dict[tuple[str, float, float], DynamoClient] = {}
         self._started = Event()
         self._slots = worker_slots(plan, worker, self.workers)
         self._keys: dict[int, list[Key]] = {}
@@ -86,6 +87,7 @@ class WorkerRun:
         self._offered_told = 0
         self._offered_second = 0
         self._rows: list[Rows] = []
+        self._refusals = RefusalWatch()
         self._cells: list[dict[str, Any]] = []
         self._greenlets: list[gevent.Greenlet] = []
         self.regions: set[str] = set()
@@ -167,10 +169,10 @@ class WorkerRun:
             self.routes.take(Routing(**message))
 
     def client(self, region: str, load: Load) -> DynamoClient:
-        """The client of a Region, shared by all users that ask it with the same deadline."""
-        place = (region, load.deadline)
+        """The client of a Region, shared by all users that ask it with the same deadlines."""
+        place = (region, load.deadline, load.connect_deadline)
         if place not in self._clients:
-            self._clients[place] = self._client_of(self.plan, *place)
+            self._clients[place] = self._client_of(self.plan, region, load)
         return self._clients[place]
 
     def count_sent(self, now_ns: int, *, offered: bool = False, late: bool = False) -> None:
@@ -289,8 +291,9 @@ class WorkerRun:
             gevent.sleep(0)
             self.truth.write()
             self._report()
-            if self.recorder.failure is not None:
-                self._send("lastwriter-failed", {"worker": self.number, "reason": self.recorder.failure})
+            failure = self.recorder.failure or self._refusals.verdict(monotonic_ns())
+            if failure is not None:
+                self._send("lastwriter-failed", {"worker": self.number, "reason": failure})
                 return
             gevent.sleep(FLUSH_INTERVAL_S)
 
@@ -304,6 +307,8 @@ class WorkerRun:
                 self.routes.note(rows)
             for cell in cells_of(rows, self.recorder, self.t0_ns):
                 add_to_locust(self._environment.stats, cell, self.t0_ns)
+                answers = cell.ok + cell.fail + cell.unknown
+                self._refusals.add(cell.region, answers, cell.errors, monotonic_ns())
                 self._cells.append(cell.message())
 
     def _report(self) -> None:
@@ -368,9 +373,14 @@ def warm_up() -> None:
     rounded_ms()
 
 
-def _client(plan: LoadPlan, region: str, deadline_s: float) -> DynamoClient:
+def _client(plan: LoadPlan, region: str, load: Load) -> DynamoClient:
     return make_client(
-        plan.client, plan.endpoints[region], region, credentials.credentials_for(plan.target), deadline_s
+        plan.client,
+        plan.endpoints[region],
+        region,
+        credentials.credentials_for(plan.target),
+        load.deadline,
+        connect_s=load.connect_deadline,
     )
 
 

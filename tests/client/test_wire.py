@@ -356,6 +356,12 @@ def test_no_tls_at_the_other_end(kind: ClientKind) -> None:
         silent = make_client(kind, endpoint, "us-east-1", CREDENTIALS, 0.2, ca_bundle=str(certificates() / "ca.pem"))
         assert _summary(_write(silent)) == (Outcome.FAIL, 0, "ConnectError")
         silent.close()
+        # Nobody waits a minute for a connection because an answer may take one.
+        patient = make_client(
+            kind, endpoint, "us-east-1", CREDENTIALS, 60, str(certificates() / "ca.pem"), connect_s=0.2
+        )
+        assert _summary(_write(patient)) == (Outcome.FAIL, 0, "ConnectError")
+        patient.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -150,6 +150,28 @@ def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, arguments: list[st
     assert "Traceback" not in said(tmp_path)
 
 
+def test_a_token_that_expires_in_mid_run_ends_it_in_one_line(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.yaml"
+    keys.write_text("keys: [{access_key: ASIARUN, secret_key: secret-of-the-run, session_token: token, expires: 12s}]")
+    with start_emulator(REGIONS, auth=keys) as emulator:
+        endpoints = ",".join(f"{region}={url}" for region, url in emulator.endpoints.items())
+        user = {
+            "HOME": str(tmp_path), "AWS_ACCESS_KEY_ID": "ASIARUN", "AWS_SECRET_ACCESS_KEY": "secret-of-the-run",
+            "AWS_SESSION_TOKEN": "token",
+        }  # fmt: skip
+        command = locust(tmp_path, "--headless", "--rate", "100/s", "-t", "60s", "--endpoints", endpoints)
+        with started(tmp_path, command, **user) as process:
+            assert process.wait(TIMEOUT_S) == 4, said(tmp_path)
+    (line,) = (line for line in said(tmp_path).splitlines() if "every request of the last" in line)
+    assert "ExpiredTokenException; renew the credentials" in line
+    assert "secret-of-the-run" not in said(tmp_path)
+    assert "Traceback" not in said(tmp_path)
+    (directory,) = runs(tmp_path)
+    assert info(directory).ended == "aborted"
+    history = read_history(directory)
+    assert int((history.outcome == Outcome.OK).sum()) > 20, "what was recorded before is kept"
+
+
 def test_without_credentials_it_says_so_and_ends(tmp_path: Path) -> None:
     with start_emulator(REGIONS) as emulator:
         endpoints = ",".join(f"{region}={url}" for region, url in emulator.endpoints.items())

@@ -18,6 +18,7 @@ after the emulator's start, or at a time (``2026-12-01T09:00:00Z``). No message,
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -80,6 +81,9 @@ class Denial(_Strict):
 
 def _moment(value: object) -> object:
     """Seconds from the start on, or a time."""
+    if isinstance(value, str) and value[:4].isdigit() and value[4:5] == "-":  # quoted in the file
+        with contextlib.suppress(ValueError):
+            value = datetime.fromisoformat(value)
     if isinstance(value, datetime):
         return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
     try:
