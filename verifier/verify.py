@@ -8,9 +8,10 @@ inconclusive and says so; the others go on.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,23 +21,28 @@ from pydantic import ValidationError
 from verifier.account import account_of
 from verifier.checks.registry import CheckRow
 from verifier.checks.types import Context
-from verifier.context import read_context
+from verifier.context import context_of_run, read_context
 from verifier.contract import applicable, contract_rows, contract_verdict, invariant_rows, violations
+from verifier.engine import Limits, judged_in_parts
 from verifier.errors import RecordError
 from verifier.expectations import Expectation, applying, judge, met_all
+from verifier.faults import fault_rows
 from verifier.headline import headline
 from verifier.history.columns import LostRange
-from verifier.latency import added_intents, latency_rows
+from verifier.history.reader import worker_files
+from verifier.history.survey import rows_on_disk
+from verifier.latency import latency_rows
 from verifier.outputs.findings import write_findings
 from verifier.outputs.junit import junit
 from verifier.outputs.markdown import summary
-from verifier.part import Concluded, Part, conclude, examine
+from verifier.patterns import intents_row
+from verifier.part import Asked, Concluded, Part, conclude, copy_lost, examine, findings_of
 from verifier.rundir import FaultRecord, RunDirectory, RunInfo
 from verifier.staleness import staleness_of
 from verifier.tally import added
-from verifier.verdict import VERDICT_SCHEMA, CheckSummary, FaultRow, Verdict
+from verifier.verdict import VERDICT_SCHEMA, CheckSummary, Verdict
 from verifier.whole import Whole
-from verifier.windows import marked_seconds, t0_of
+from verifier.windows import marked_seconds, seconds_marked, t0_of
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is behind."""
@@ -45,26 +51,43 @@ _LISTED = 50
 """Findings of a check that verdict.json lists."""
 
 
-def verify(path: Path, *, progress: Progress | None = None) -> Verdict:
+def verify(path: Path, *, progress: Progress | None = None, limits: Limits | None = None) -> Verdict:
     """Judge a run and write verdict.json, findings.parquet, lost.jsonl, junit.xml and summary.md into its directory.
 
-    Raises :class:`RecordError` (one line) for a record that cannot be read or trusted; nothing is written then.
+    What is concluded does not depend on the limits. Raises :class:`RecordError` (one line) for a record that cannot be
+    read or trusted; nothing is written then.
     """
     say = progress or _silent
+    limits = limits or Limits()
     directory = RunDirectory(path)
     say("reading the record", 0.0)
-    history, context = read_context(path)
+    context = context_of_run(directory)
     expectations = applying(expectations_of(context.run, directory), context.mode)
     asked = [(expectation.metric, expectation.selection) for expectation in expectations]
-    part = examine(history, context, asked, lambda what, share: say(what, 0.3 + 0.5 * share))
-    record = Record(context, history.regions, history.kinds, history.lost, history.incomplete)
-    say("putting it into words", 0.85)
-    judged = Judged(record, [part], marked_seconds(history, context))
-    verdict = _verdict(judged, expectations)
-    say("writing the verdict", 0.9)
-    _write(directory, judged, verdict)
+    with _judged(directory, context, asked, limits, say) as judged:
+        say("putting it into words", 0.87)
+        verdict = _verdict(judged, expectations)
+        say("writing the verdict", 0.9)
+        _write(directory, judged, verdict)
     say("done", 1.0)
     return verdict
+
+
+@contextlib.contextmanager
+def _judged(
+    directory: RunDirectory, context: Context, asked: Sequence[Asked], limits: Limits, say: Progress
+) -> Iterator[Judged]:
+    """All parts of a record: one that fits into memory is one part."""
+    if context.run.start_ns is None or limits.fits(rows_on_disk(directory)):
+        history, context = read_context(directory.path)
+        part = examine(history, context, asked, lambda what, share: say(what, 0.3 + 0.55 * share))
+        record = Record(context, history.regions, history.kinds, history.lost, history.incomplete)
+        yield Judged(record, [part], marked_seconds(history, context))
+        return
+    with judged_in_parts(directory, worker_files(directory), context, asked, limits, say) as cut:
+        names = cut.plan.names.others
+        record = Record(cut.context, names["region"], names["kind"], cut.plan.lost, cut.plan.incomplete)
+        yield Judged(record, cut.parts, seconds_marked(cut.context, cut.late))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +159,9 @@ def _verdict(judged: Judged, expectations: Sequence[Expectation]) -> Verdict:
         checks=[_summary(row, judged.checks[row.name]) for row in judged.rows],
         ledger=whole.account.ledger(),
         staleness=staleness_of([part.stale for part in parts], whole.results, told, record.regions),
-        faults=[_fault_row(fault, t0_of(context)) for fault in context.faults],
+        faults=fault_rows(context, added(part.windows for part in parts), [part.losses for part in parts]),
         latency=latency_rows([part.latencies for part in parts], context, record.regions, record.kinds),
-        intents=added_intents([part.intents for part in parts]),
+        intents=intents_row(added(part.intents for part in parts), context),
         operations=sum(part.operations for part in parts),
         marked_seconds=whole.marked_seconds,
         warnings=list(run.warnings),
@@ -167,38 +190,6 @@ def _cut_short(run: RunInfo) -> str | None:
     return f"the run was {run.ended}" + (f": {run.reason}" if run.reason else "")
 
 
-def _fault_row(fault: FaultRecord, t0: int) -> FaultRow:
-    def since(at_ns: int | None) -> int | None:
-        return None if at_ns is None else at_ns - t0
-
-    regions = list(dict.fromkeys([*fault.regions, *(region for link in fault.links for region in link)]))
-    return FaultRow(
-        id=fault.id,
-        kind=fault.kind,
-        what=_what(fault),
-        regions=regions,
-        asked_ns=fault.asked_ns - t0,
-        onset_ns=since(fault.onset_ns),
-        healed_ns=since(fault.healed_ns),
-    )
-
-
-def _what(fault: FaultRecord) -> str:
-    """``link us-east-1 - us-west-2 cut``."""
-    regions = ", ".join(fault.regions)
-    if fault.kind == "link-cut":
-        if fault.parameters.get("one_way"):
-            return "one way cut: " + ", ".join(f"{source} → {target}" for source, target in fault.links)
-        pairs = list(dict.fromkeys(tuple(sorted(link)) for link in fault.links))
-        return f"link{'s' if len(pairs) > 1 else ''} " + ", ".join(f"{a} – {b}" for a, b in pairs) + " cut"
-    words = {
-        "region-isolated": f"{regions} isolated from the other Regions",
-        "region-down": f"{regions} down",
-        "replication-paused": f"replication of {regions} paused",
-    }
-    return words.get(fault.kind, f"{fault.kind} {regions}".strip())
-
-
 def _reproduce(run: RunInfo) -> list[str]:
     if run.arguments:
         return [shlex.join(["lastwriter", *run.arguments])]
@@ -216,7 +207,8 @@ def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> None:
 
     def lost(path: Path) -> None:
         with path.open("wb") as file:
-            file.writelines(part.lost for part in judged.parts)
+            for part in judged.parts:
+                copy_lost(part, file)
 
     def text(content: str) -> Callable[[Path], object]:
         return lambda path: path.write_bytes(content.encode())
@@ -244,9 +236,9 @@ def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> None:
 
 def _tables(
     name: str, concluded: Concluded, parts: Sequence[Part]
-) -> tuple[list[pa.Table], dict[tuple[int, int], str]]:
+) -> tuple[Iterator[pa.Table], dict[tuple[int, int], str]]:
     """A check's findings part by part, and the sentences of the worst by place."""
-    tables = [parts[number].checks[name].findings for number in concluded.parts]
     at = {number: place for place, number in enumerate(concluded.parts)}
     told = zip(concluded.places, concluded.worst, strict=True)
+    tables = (findings_of(parts[number].checks[name]) for number in concluded.parts)
     return tables, {(at[number], place): finding.sentence for (number, place), finding in told}

@@ -2,6 +2,9 @@
 
 A fault set here lives as long as this process renews it: every 2 s, gone 10 s after the run is. What is recorded as its
 window is what the state call showed, not what was asked for.
+
+The emulator itself can be killed and started again, if whoever runs it says how. The faults that were in effect ended
+with it, and are set anew; what is due meanwhile waits.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from lastwriter.drill.plan import ScheduledFault
-from lastwriter.emulator.faults import LEASE_SECONDS, EmulatorState
+from lastwriter.emulator.faults import LEASE_SECONDS, OF_THE_PROCESS, EmulatorState
+from lastwriter.errors import UserError
 from verifier.rundir import FaultRecord, write_atomically
 
 RENEW_S: Final = 2.0
@@ -71,6 +75,16 @@ class ControlError(Exception):
         """The fault is not there any more (its lease ran out)."""
 
 
+class Restartable(Protocol):
+    """An emulator whose process this run owns."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def restart(self) -> None:
+        """Start it anew, at the same endpoints. UserError."""
+
+
 class FaultController:
     """Sets, renews and heals the faults of a schedule on a thread of its own, and keeps ``faults.jsonl``."""
 
@@ -80,7 +94,10 @@ class FaultController:
         schedule: Iterable[ScheduledFault],
         record: Path,
         say: Callable[[str], None] = lambda text: None,
+        emulator: Restartable | None = None,
     ) -> None:
+        self._emulator = emulator
+        self._down: _Fault | None = None
         self._port = ControlPort(control)
         self._faults = [_Fault(scheduled) for scheduled in schedule]
         self._record = record
@@ -90,6 +107,11 @@ class FaultController:
         self.error: str | None = None
         """Why the schedule could not be kept; null: it was."""
         self._write()
+
+    @property
+    def emulator_is_down(self) -> bool:
+        """It was killed on purpose, and is not back yet."""
+        return self._down is not None
 
     @property
     def in_effect(self) -> list[str]:
@@ -131,8 +153,13 @@ class FaultController:
 
     def _step(self, fault: _Fault, since_t0_s: float, now: float) -> None:
         scheduled = fault.scheduled
+        if self._down is not None and fault is not self._down:
+            return
         if fault.asked_ns is None:
             if since_t0_s >= scheduled.begin_s:
+                if scheduled.fault.kind == OF_THE_PROCESS:
+                    self._kill(fault)
+                    return
                 spec = scheduled.fault.spec(lease=LEASE_SECONDS).model_dump(mode="json")
                 asked_ns = time.monotonic_ns()
                 try:
@@ -144,15 +171,43 @@ class FaultController:
         elif fault.clear_asked_ns is None:
             if since_t0_s >= scheduled.end_s:
                 self._heal(fault)
-            elif now - fault.renewed >= RENEW_S:
+            elif fault is not self._down and now - fault.renewed >= RENEW_S:
                 try:
                     self._port.renew(fault.remote)
                 except ControlError as error:
                     raise ControlError(f"{scheduled.id} ({scheduled.words}) ended too early: {error}") from error
                 fault.renewed = now
 
+    def _kill(self, fault: _Fault) -> None:
+        assert self._emulator is not None
+        fault.asked_ns = time.monotonic_ns()
+        self._down = fault
+        self._emulator.kill()
+        fault.onset_ns = time.monotonic_ns()
+        self._say(f"fault: {fault.scheduled.words}")
+        self._write()
+
+    def _restart(self, fault: _Fault) -> None:
+        assert self._emulator is not None
+        try:
+            self._emulator.restart()
+        except UserError as error:
+            raise ControlError(f"{fault.scheduled.id}: the emulator did not come back: {error}") from error
+        finally:
+            self._down = None
+        fault.healed_ns = time.monotonic_ns()
+        self._say("healed: the emulator is back")
+        for other in self._faults:
+            if other.asked_ns is not None and other.clear_asked_ns is None:
+                other.remote = self._port.set(other.scheduled.fault.spec(lease=LEASE_SECONDS).model_dump(mode="json"))
+                other.renewed = time.monotonic()
+        self._write()
+
     def _heal(self, fault: _Fault) -> None:
         fault.clear_asked_ns = time.monotonic_ns()
+        if fault is self._down:
+            self._restart(fault)
+            return
         try:
             self._port.heal(fault.remote)
         except ControlError as error:
@@ -161,7 +216,7 @@ class FaultController:
         self._write()
 
     def _heal_all(self) -> None:
-        for fault in self._faults:
+        for fault in sorted(self._faults, key=lambda fault: fault is not self._down):  # first of all the emulator
             if fault.asked_ns is not None and fault.clear_asked_ns is None:
                 self._heal(fault)
         deadline = time.monotonic() + _HEAL_DEADLINE_S
@@ -177,7 +232,7 @@ class FaultController:
             if fault.asked_ns is not None
             and (fault.onset_ns is None or (fault.clear_asked_ns is not None and fault.healed_ns is None))
         ]
-        if not awaited:
+        if not awaited or self._down is not None:
             return
         states = {state.id: state for state in self._port.state().faults}
         for fault in awaited:

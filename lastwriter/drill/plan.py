@@ -39,6 +39,8 @@ class ScheduledFault:
             "replication-paused": f"replication of {where} paused",
             "reply-lost": f"replies of {where} lost",
             "connection-reset": f"connections to {where} reset",
+            "az-lost": f"an availability zone of {where} lost",
+            "emulator-killed": "emulator killed",
             "clock-skew": f"clock of {where} off by {format_offset(self.fault.offset)}",
         }[self.fault.kind]
 

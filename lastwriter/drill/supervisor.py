@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lastwriter.client.session import RunSession
@@ -88,7 +89,7 @@ class Supervisor:
                 raise
             processes = stack.enter_context(Processes(self._directory.logs))
             faults = FaultController(
-                emulator.control, fault_schedule(profile), self._directory.faults, self._progress.note
+                emulator.control, fault_schedule(profile), self._directory.faults, self._progress.note, emulator
             )
             stack.callback(faults.stop)
             aborted: str | None = None
@@ -115,11 +116,13 @@ class Supervisor:
         from lastwriter.emulator.process import start_emulator
 
         target = self._profile.target
+        data = stack.enter_context(TemporaryDirectory(prefix="lastwriter-")) if target.data else None
         emulator = start_emulator(
             target.regions,
             witness=target.witness,
             settings={"seed": self._seed, **target.settings},
             log=self._directory.logs / "emulator.log",
+            data=data,
         )
         stack.callback(emulator.stop)
         witness = f", witness {target.witness}" if target.witness else ""
@@ -224,7 +227,7 @@ class Supervisor:
         """Notice what died. A worker's death leaves a run that is incomplete; without the others it cannot go on."""
         if faults.error is not None:
             raise RunAborted(faults.error)
-        if emulator.process.poll() is not None:
+        if emulator.process.poll() is not None and not faults.emulator_is_down:
             raise RunAborted(f"the emulator ended in the middle of the run; see {self._directory.logs}")
         if ending:
             if not load.start_ns and master.process.returncode == _WRONG_USE:

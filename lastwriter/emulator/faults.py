@@ -19,10 +19,15 @@ FaultKind = Literal[
     "reply-lost",
     "connection-reset",
     "clock-skew",
+    "az-lost",
+    "emulator-killed",
 ]
 
 ON_LINKS: Final[frozenset[str]] = frozenset({"link-cut", "link-latency"})
 """Kinds that break links; the others break Regions."""
+
+OF_THE_PROCESS: Final = "emulator-killed"
+"""The kind that takes no place: a drill does it to the emulator, which cannot do it to itself."""
 
 _KINDS_OF: Final[dict[str, frozenset[str]]] = {
     "latency": frozenset({"link-latency"}),
@@ -34,6 +39,7 @@ _KINDS_OF: Final[dict[str, frozenset[str]]] = {
     "keys": frozenset({"region-throttled"}),
     "share": frozenset({"region-throttled", "reply-lost", "connection-reset"}),
     "offset": frozenset({"clock-skew"}),
+    "election": frozenset({"az-lost"}),
 }
 """Which kinds take a parameter."""
 _NEEDED: Final[dict[str, tuple[str, ...]]] = {
@@ -64,6 +70,11 @@ class FaultParameters(BaseModel):
                         (``hang``: is never answered)
     connection-reset    a ``share`` of requests has its connection reset and no effect
     clock-skew          the Region's clock is off by ``offset``: under MREC its writes bear wrong times
+    az-lost             the Region loses one of three availability zones: a third of its partitions lose their leader,
+                        and until they have elected another (within ``election``) writes and strong reads of their items
+                        are slow, or answered with 500 without effect. Nothing is lost
+    emulator-killed     the emulator's process is killed, and started again when the fault is healed. In profiles only,
+                        with ``target.data``; it takes neither Regions nor links
     ==================  ==========================================================================================
     """
 
@@ -90,9 +101,14 @@ class FaultParameters(BaseModel):
     )
     offset: Offset = Field(0.0, description="clock-skew: how far ahead (-: behind) the Region's clock is")
 
+    election: Duration = Field(2.0, gt=0, description="az-lost: the longest time that a partition has no leader")
+
     @model_validator(mode="after")
     def _place(self) -> Self:
-        if self.kind in ON_LINKS:
+        if self.kind == OF_THE_PROCESS:
+            if self.links or self.regions:
+                raise ValueError(f"{self.kind} takes neither `regions` nor `links`: it is the whole emulator")
+        elif self.kind in ON_LINKS:
             if not self.links or self.regions:
                 raise ValueError(f"{self.kind} takes `links` (pairs of Regions), not `regions`")
         elif not self.regions or self.links:

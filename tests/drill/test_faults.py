@@ -17,6 +17,7 @@ from lastwriter.drill.faults import FaultController
 from lastwriter.drill.plan import ScheduledFault
 from lastwriter.drill.profile import Fault
 from lastwriter.emulator.faults import EmulatorState, FaultSpec, FaultState
+from lastwriter.errors import UserError
 from verifier.rundir import FaultRecord
 
 
@@ -166,6 +167,69 @@ def test_a_control_port_that_is_gone_does_not_hang_the_end(port: Port, tmp_path:
     controller.stop()
     assert controller.error is not None
     assert records(tmp_path / "faults.jsonl")[0].healed_ns is None
+
+
+class Emulator:
+    """Dies and comes back with its control port, which has forgotten its faults."""
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        self.calls: list[str] = []
+
+    def kill(self) -> None:
+        self.calls.append("kill")
+        for fault in self.port.faults.values():
+            fault.healed_ns = fault.healed_ns or time.monotonic_ns()
+
+    def restart(self) -> None:
+        self.calls.append("restart")
+        if self.port.refuse:
+            raise UserError(self.port.refuse)
+
+
+def killed(begin_s: float, end_s: float) -> ScheduledFault:
+    return ScheduledFault("emulator-killed-1", Fault(kind="emulator-killed"), begin_s, end_s)
+
+
+def test_a_killed_emulator_comes_back_and_other_faults_with_it(port: Port, tmp_path: Path) -> None:
+    emulator = Emulator(port)
+    path = tmp_path / "faults.jsonl"
+    controller = FaultController(port.url, [cut(0, 60), killed(0.2, 0.5), cut(0.3, 60)], path, emulator=emulator)
+    controller.start(time.monotonic_ns())
+    until(lambda: controller.emulator_is_down)
+    until(lambda: emulator.calls == ["kill", "restart"] and not controller.emulator_is_down)
+    until(lambda: len(controller.in_effect) == 2)
+    assert [fault.healed_ns is None for fault in port.faults.values()] == [False, True, True], "what was due waited"
+    controller.stop()
+    assert controller.error is None
+    first, death, second = records(path)
+    assert death.onset_ns is not None
+    assert death.healed_ns is not None
+    assert second.onset_ns is not None
+    assert death.healed_ns - death.onset_ns >= 0.25e9
+    assert second.onset_ns > death.healed_ns
+    assert first.healed_ns is not None
+    assert first.healed_ns > death.healed_ns
+
+
+def test_stopping_starts_a_killed_emulator_again(port: Port, tmp_path: Path) -> None:
+    emulator = Emulator(port)
+    controller = FaultController(port.url, [cut(0, 60), killed(0.1, 60)], tmp_path / "faults.jsonl", emulator=emulator)
+    controller.start(time.monotonic_ns())
+    until(lambda: controller.emulator_is_down)
+    controller.stop()
+    assert emulator.calls == ["kill", "restart"]
+    assert all(record.healed_ns is not None for record in records(tmp_path / "faults.jsonl"))
+
+
+def test_an_emulator_that_does_not_come_back_is_an_error_of_the_run(port: Port, tmp_path: Path) -> None:
+    emulator = Emulator(port)
+    port.refuse = "the disk is gone"
+    controller = FaultController(port.url, [killed(0, 0.1)], tmp_path / "faults.jsonl", emulator=emulator)
+    controller.start(time.monotonic_ns())
+    until(lambda: controller.error is not None)
+    assert controller.error == "emulator-killed-1: the emulator did not come back: the disk is gone"
+    controller.stop()
 
 
 def test_stopping_twice_or_without_start_does_no_harm(port: Port, tmp_path: Path) -> None:

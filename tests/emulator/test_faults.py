@@ -239,6 +239,36 @@ def test_a_clock_that_is_behind_loses_to_writes_before_and_one_ahead_wins_over_t
         assert {w.value(region, "l") for region in REGIONS} == {"b"}
 
 
+@pytest.mark.parametrize("mode", ["MREC", "MRSC"])
+def test_a_lost_zone_is_brief_errors_and_slow_calls_and_nothing_lost(mode: str) -> None:
+    w = world(mode)
+    fault = w.fault("az-lost", EAST, election="3s")
+    calls = [w.put(EAST, str(n), "a") for n in range(600)]
+    stale = [w.send(EAST, "GetItem", Key={"pk": {"S": str(n)}}) for n in range(600)]
+    assert all(call.ok for call in stale), "eventual reads need no leader"
+    w.wait(5 * S)
+    refused, quick = (
+        [call for call in calls if not call.ok],
+        [call for call in calls if call.ok and call.took_ns < S / 5],
+    )
+    slow = [call for call in calls if call.ok and call.took_ns > S / 5]
+    assert {call.status for call in refused} == {500}
+    assert 0.1 < len(refused) / 600 < 0.25
+    assert 0.1 < len(slow) / 600 < 0.25
+    assert len(quick) > 350
+    assert max(call.took_ns for call in slow) < 3.2 * S
+    assert all(w.value(EAST, str(n), consistent=True) == ("a" if calls[n].ok else None) for n in range(600))
+    later = [w.put(EAST, str(n), "b") for n in range(600)]
+    w.wait(S)
+    assert all(call.ok and call.took_ns < S / 5 for call in later), "leaders have been elected"
+    w.heal(fault)
+    again = w.fault("az-lost", EAST, election="3s")
+    w.wait(1500 * MS)
+    halfway = many(w, 600)
+    assert share(halfway, 500) < share(calls, 500), "partitions elect one after the other"
+    w.heal(again)
+
+
 def test_a_local_write_applies_under_any_skew() -> None:
     w = world()
     w.wait(60 * S)
@@ -277,6 +307,8 @@ def test_a_table_made_while_a_clock_is_off_goes_by_that_clock() -> None:
         ({"kind": "link-latency", "regions": [EAST], "latency": "1s"}, "takes `links`"),
         ({"kind": "region-impaired", "regions": [EAST]}, "does nothing without"),
         ({"kind": "region-impaired", "regions": [EAST], "errors": "120%"}, "less than or equal to 1"),
+        ({"kind": "emulator-killed", "regions": [EAST]}, "takes neither"),
+        ({"kind": "az-lost", "regions": [EAST], "election": "0s"}, "greater than 0"),
         ({"kind": "clock-skew", "regions": [EAST]}, "does nothing without `offset`"),
         ({"kind": "clock-skew", "regions": [EAST], "offset": "5"}, "has no unit"),
         ({"kind": "link-cut", "links": [(EAST, OHIO)], "latency": "1s"}, "`latency` is of link-latency"),
@@ -321,5 +353,6 @@ def test_faults_of_requests_over_sockets_reset_and_silence_connections() -> None
         assert during("region-impaired", errors="100%") == "InternalServerError"
         assert during("clock-skew", offset="-1s") == "ok"
         assert ask(running.control, "POST", "/_lastwriter/faults", {"kind": "clock-skew", "regions": [EAST]})[0] == 400
+        assert ask(running.control, "POST", "/_lastwriter/faults", {"kind": "emulator-killed"})[0] == 400
         left = {item["pk"]["S"] for item in table.scan(TableName="orders")["Items"]}
         assert left == {"reply-lost", "clock-skew"}

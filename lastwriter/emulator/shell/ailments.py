@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Final
+from zlib import crc32
 
 from lastwriter.emulator.core.environment import RESET, SILENCE, Environment, Handle
 from lastwriter.emulator.core.gathering import Outcome, Part
@@ -21,13 +22,17 @@ from lastwriter.emulator.core.members import ACCOUNT
 from lastwriter.emulator.faults import FaultSpec
 from lastwriter.emulator.requests.errors import ApiError, internal_error
 
-KINDS: Final = frozenset({"region-impaired", "region-throttled", "reply-lost", "connection-reset"})
+KINDS: Final = frozenset({"region-impaired", "region-throttled", "reply-lost", "connection-reset", "az-lost"})
 """The kinds of faults that live here."""
 
 _READS: Final = frozenset({"GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"})
 _WRITES: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"})
 REQUESTS: Final = _READS | _WRITES
 """The operations that can suffer."""
+
+_LED_FROM_ONE_ZONE: Final = 1 / 3
+"""Of a Region's partitions: one copy of each is in each of three zones, and any of them may lead."""
+_REFUSED_WITHOUT_LEADER: Final = 0.5
 
 KeyOf = Callable[[str, dict[str, Any]], str | None]
 """Region and request → the partition key of the one item it is for, as text."""
@@ -38,16 +43,19 @@ class Ailments:
 
     def __init__(self, environment: Environment, key_of: KeyOf) -> None:
         self.regions: dict[str, list[FaultSpec]] = {}
+        self._since_ns: dict[int, int] = {}  # fault → when it was set
         self._environment = environment
         self._key_of = key_of
 
     def add(self, spec: FaultSpec) -> None:
         """From now on."""
+        self._since_ns[id(spec)] = self._environment.scheduler.now_ns
         for region in spec.regions:
             self.regions.setdefault(region, []).append(spec)
 
     def remove(self, spec: FaultSpec) -> None:
         """No more."""
+        self._since_ns.pop(id(spec), None)
         for region in spec.regions:
             specs = [other for other in self.regions[region] if other is not spec]
             if specs:
@@ -71,6 +79,12 @@ class Ailments:
                     slow_ns += round(spec.slow_by * 1e9)
                 if self._hits(spec.errors_after):
                     status = status or 500
+            elif spec.kind == "az-lost":
+                wait_ns = self._without_leader_ns(spec, region, operation, request)
+                if wait_ns and self._hits(_REFUSED_WITHOUT_LEADER):
+                    environment.refuse(handle, internal_error())
+                    return None
+                slow_ns += wait_ns
             elif spec.kind == "region-throttled":
                 if (not spec.keys or self._key_of(region, request) in spec.keys) and self._hits(spec.share):
                     environment.refuse(handle, throttled(region, operation, request, bool(spec.keys)))
@@ -83,6 +97,20 @@ class Ailments:
         if slow_ns or status is not None:
             return Part(_Spoilt(environment, handle, slow_ns, status), 0)
         return handle
+
+    def _without_leader_ns(self, spec: FaultSpec, region: str, operation: str, request: dict[str, Any]) -> int:
+        """How long the partition that a request is for will still be without a leader, if that is what it needs."""
+        if operation in ("GetItem", "Query", "Scan") and not request.get("ConsistentRead"):
+            return 0
+        left_ns = self._since_ns[id(spec)] + round(spec.election * 1e9) - self._environment.scheduler.now_ns
+        if left_ns <= 0:
+            return 0
+        key = self._key_of(region, request) or str(self._environment.rng.random())  # of many partitions: any of them
+        drawn = crc32(f"{region} {key}".encode()) / 2**32
+        if drawn >= _LED_FROM_ONE_ZONE:
+            return 0
+        early_ns = (1 - drawn / _LED_FROM_ONE_ZONE) * spec.election * 1e9  # partitions elect one after the other
+        return max(0, left_ns - round(early_ns))
 
     def _hits(self, share: float) -> bool:
         return share >= 1 or (share > 0 and self._environment.rng.random() < share)

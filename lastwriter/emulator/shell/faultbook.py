@@ -14,7 +14,7 @@ from typing import Final
 
 from lastwriter.emulator.core.core import Core
 from lastwriter.emulator.core.network import Link
-from lastwriter.emulator.faults import ON_LINKS, FaultSpec, FaultState
+from lastwriter.emulator.faults import OF_THE_PROCESS, ON_LINKS, FaultSpec, FaultState
 from lastwriter.emulator.shell import ailments
 
 KEPT: Final = 1000
@@ -131,6 +131,8 @@ class FaultBook:
 
     def check(self, spec: FaultSpec) -> None:
         """ValueError if it names what is not here."""
+        if spec.kind == OF_THE_PROCESS:
+            raise ValueError(f"{spec.kind} is for profiles: the emulator cannot start itself again")
         known = self._core.network.regions
         for region in (*spec.regions, *(end for link in spec.links for end in link)):
             if region not in known:

@@ -30,7 +30,7 @@ from pydantic import ValidationError
 
 from lastwriter.emulator.core.core import Core
 from lastwriter.emulator.core.members import ACCOUNT
-from lastwriter.emulator.faults import FaultKind, FaultParameters, FaultSpec
+from lastwriter.emulator.faults import OF_THE_PROCESS, FaultKind, FaultParameters, FaultSpec
 from lastwriter.emulator.shell.faultbook import FaultBook, UnknownFaultError
 
 ROOTS: Final = frozenset({"experimentTemplates", "experiments", "actions"})
@@ -48,7 +48,7 @@ _FLAGS: Final = frozenset({"one_way", "hang"})
 _DESCRIPTIONS: Final = {
     PAUSE: "Pauses replication of the target global tables' Regions.",
     WAIT: "Waits.",
-    **{OWN + kind: f"Sets the emulator's fault {kind}." for kind in get_args(FaultKind)},
+    **{OWN + kind: f"Sets the emulator's fault {kind}." for kind in get_args(FaultKind) if kind != OF_THE_PROCESS},
 }
 
 
