@@ -81,6 +81,20 @@ def tasks_of(locustfile: Path) -> set[str]:
     }
 
 
+def modes_of(locustfile: Path) -> tuple[str, ...]:
+    """Modes that a locustfile's user classes are for (``modes = ("MREC",)``); empty: any."""
+    try:
+        tree = ast.parse(locustfile.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and [one.id for one in node.targets if isinstance(one, ast.Name)] == [
+                "modes"
+            ]:
+                return tuple(ast.literal_eval(node.value))
+    except (OSError, ValueError, SyntaxError, TypeError):
+        pass
+    return ()
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean 'counters'?"`` or nothing, for the end of an error message."""
     words = list(known)

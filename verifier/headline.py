@@ -15,6 +15,10 @@ _PLURALS = {
     "create": "creations",
     "delete": "deletions",
     "txn_write": "transactional writes",
+    "set_add": "additions",
+    "set_remove": "removals",
+    "append": "ledger entries",
+    "take": "takings",
 }
 
 

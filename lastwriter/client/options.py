@@ -228,6 +228,9 @@ def check_plan(plan: LoadPlan, user_classes: Iterable[type]) -> None:
                 f"load {load.workload}: with {load.keys.count} keys not every Region owns one; "
                 f"{load.pattern} needs at least {len(plan.endpoints)}"
             )
+        modes = getattr(found[0], "modes", (plan.mode,))
+        if plan.mode not in modes:
+            raise UserError(f"{load.workload} needs what {plan.mode} tables refuse; it runs with {' or '.join(modes)}")
         patterns = getattr(found[0], "patterns", None)
         if patterns is not None and load.pattern not in patterns:
             raise UserError(f"{load.workload} cannot be written as {load.pattern!r}; it can as {', '.join(patterns)}")

@@ -43,6 +43,7 @@ from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.table import Recording, Table
 from lastwriter.errors import RunAborted
 from verifier.history.schema import Kind
+from verifier.rundir import Mode
 
 locust_run.install()
 

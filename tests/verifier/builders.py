@@ -62,6 +62,7 @@ class Op:
     key_class: str | None = None
     scheduled: int | None = None
     elements: list[int] | None = None
+    logical_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,6 @@ def table_of(ops: Iterable[Op]) -> pa.Table:
         "worker": [worker_of(op.op or 0) for op in rows],
         "process": [op.process for op in rows],
         "outcome": [int(OUTCOMES[op.outcome]) for op in rows],
-        "logical_key": [None for _ in rows],
         "units": [None for _ in rows],
         "scheduled_ns": [op.start if op.scheduled is None else op.scheduled for op in rows],
         "start_ns": [op.start for op in rows],

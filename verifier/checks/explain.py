@@ -173,12 +173,18 @@ def who(history: History, context: Context, row: int) -> str:
     facts = [f"process {int(history.process[row])}", when]
     kind = history.kinds[history.kind[row]]
     if history.result[row] != NULL and history.outcome[row] != Outcome.FAIL:
-        facts.append(f"{'read' if kind.startswith('read') else 'returned'} {int(history.result[row]):,}")
+        shown = _value(int(history.result[row]), int(history.saw[row]))
+        facts.append(f"{'read' if kind.startswith('read') else 'returned'} {shown}")
     elif history.value[row] != NULL and kind != Kind.ADD:
-        facts.append(f"value {int(history.value[row]):,}")
+        facts.append(f"value {_value(int(history.value[row]), int(history.op[row]))}")
     elif kind.startswith("read") and history.saw[row] == ABSENT:
         facts.append("saw no item")
     return f"{region(history, row)}'s {name(history, row)} ({', '.join(facts)})"
+
+
+def _value(value: int, mark: int) -> str:
+    """A domain value; of a register that holds its writer's mark as its value, that mark as people can read it."""
+    return short(value) if value == mark and value >= 0 else f"{value:,}"
 
 
 def name(history: History, row: int) -> str:
@@ -227,6 +233,11 @@ WORDS = {
     "delete": "deletion",
     "txn_write": "transaction",
     "txn_read": "transactional read",
+    "set_add": "addition",
+    "set_remove": "removal",
+    "append": "entry",
+    "take": "taking",
+    "read_index": "index read",
 }
 """What a kind is called in a sentence."""
 

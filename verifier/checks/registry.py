@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from verifier.checks import counter_sweep, explain, explain_order
+from verifier.checks import counter_sweep, explain, explain_items, explain_order
 from verifier.checks.by_host import by_host
 from verifier.checks.conditions import check_lost_update, check_unique
 from verifier.checks.convergence import check_convergence
@@ -18,7 +18,9 @@ from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
 from verifier.checks.searched import search_counters, search_registers, with_search
 from verifier.checks.sessions import check_sessions
+from verifier.checks.sets import check_sets
 from verifier.checks.store import check_store
+from verifier.checks.transactions import check_bank, check_long_fork, check_torn
 from verifier.checks.types import Check
 from verifier.rundir import Mode
 
@@ -154,6 +156,38 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         explain.twice,
         ("intent", "attempt", "saw", "prev", "final"),
         {"MREC": "invariant", "MRSC": "invariant"},
+    ),
+    CheckRow(
+        "torn",
+        "no transaction is seen by half in its own Region",
+        check_torn,
+        explain_items.items,
+        ("saw",),
+        {"MREC": "contract"},
+    ),
+    CheckRow(
+        "long_fork",
+        "what a Region shows of several items at once can be put in one order",
+        check_long_fork,
+        explain_items.items,
+        ("saw",),
+        {"MREC": "contract"},
+    ),
+    CheckRow(
+        "bank",
+        "amounts that only move between items always add up to the same",
+        check_bank,
+        explain_items.items,
+        ("result", "logical_key"),
+        {"MREC": "invariant"},
+    ),
+    CheckRow(
+        "sets",
+        "what was added to a set is there until it is removed, and no longer",
+        check_sets,
+        explain_items.items,
+        ("elements",),
+        {"MREC": "invariant", "MRSC": "contract"},
     ),
 )
 """In the order in which they are run and printed."""

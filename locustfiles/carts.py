@@ -1,0 +1,62 @@
+"""Carts: shoppers put articles into the same few carts and take out what they have seen there.
+
+Invariant: what was put in and acknowledged is in the cart until somebody takes it out, and then it is gone. MRSC keeps
+it. MREC keeps it for carts with one writer Region; elsewhere the last writer's cart replaces the other's, so articles
+disappear, and come back after they were taken out.
+
+Judged by the check `sets` (element by element: behind, lost, seen again), and `lost`.
+
+    locust -f locustfiles/carts.py --emulator --rate 100/s
+    locust -f locustfiles/carts.py --emulator --pattern conditional --retry jittered
+"""
+
+from locust import task
+
+from lastwriter.client.keys import Key
+from lastwriter.client.outcome import CONDITION_FAILED
+from lastwriter.client.user import GlobalTableUser
+
+
+class Carts(GlobalTableUser):
+    """Fills and empties carts. Every other cart is a string set, the others are number sets."""
+
+    patterns = ("naive", "conditional", "home-region", "leader")
+
+    @task(3)
+    def put_in(self) -> None:
+        """`conditional` writes the whole cart over the one that it has read; the others use ADD."""
+        cart, text = cart_and_type(self.keys.mine())
+        if self.load.pattern != "conditional":
+            for attempt in self.attempts():
+                self.table.include(cart, attempt=attempt, text=text)
+            return
+        for attempt in self.attempts(also=[CONDITION_FAILED]):
+            seen = self.table.get_set(cart)
+            if seen.ok:
+                self.table.replace_set(cart, seen, attempt=attempt, text=text)
+
+    @task(3)
+    def take_out(self) -> None:
+        """One of the articles that are in, if any; with ADD's counterpart, or by writing the whole cart."""
+        cart, text = cart_and_type(self.keys.mine())
+        chosen = 0
+        for attempt in self.attempts(also=[CONDITION_FAILED]):
+            seen = self.table.get_set(cart)
+            if not seen.elements:
+                return
+            chosen = chosen or self.random.choice(sorted(seen.elements))
+            if self.load.pattern != "conditional":
+                self.table.exclude(cart, chosen, attempt, text=text)
+            elif chosen in seen.elements:
+                self.table.replace_set(cart, seen, exclude=chosen, attempt=attempt, text=text)
+
+    @task(2)
+    def look(self) -> None:
+        """A strong read, or an eventual one."""
+        for attempt in self.attempts():
+            self.table.get_set(self.keys.anything(), strong=self.random.random() < 0.5, attempt=attempt)
+
+
+def cart_and_type(key: Key) -> tuple[Key, bool]:
+    """The cart, and whether it is a string set."""
+    return key, key.index % 2 == 1

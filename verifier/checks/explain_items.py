@@ -1,0 +1,135 @@
+"""Sentences for the checks of transactions, sets, ledgers, stock, streams and indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from verifier.checks import transactions
+from verifier.checks.explain import item, milliseconds, name, region, who
+from verifier.checks.types import Context, Violation
+from verifier.history.columns import History
+from verifier.history.schema import Outcome
+
+
+def items(history: History, context: Context, found: Violation) -> str:
+    """Every rule of these checks."""
+    return _RULES[str(found.facts.get("rule"))](_Told(history, context, found))
+
+
+class _Told:
+    """A finding with its roles."""
+
+    def __init__(self, history: History, context: Context, found: Violation) -> None:
+        self.history, self.context, self.found = history, context, found
+        rows = found.facts.get("rows")
+        self.rows: dict[str, int] = (
+            {role: row for role, row in rows.items() if row >= 0} if isinstance(rows, dict) else {}
+        )
+        self.final = found.facts.get("final")
+        self.key = item(history, found)
+
+    def who(self, role: str) -> str:
+        return who(self.history, self.context, self.rows[role]) if role in self.rows else "what the run began with"
+
+    def brief(self, role: str) -> str:
+        row = self.rows.get(role)
+        return "what the run began with" if row is None else f"{region(self.history, row)}'s {name(self.history, row)}"
+
+    def blamed(self) -> str:
+        """The operation or final item that shows what cannot be."""
+        return f"The final item of {self.final}" if self.final is not None and "by" not in self.rows else self.who("by")
+
+    def key_of(self, role: str) -> str:
+        return self.history.keys[int(self.history.key[self.rows[role]])]
+
+    def column(self, column: str, role: str) -> int:
+        return int(getattr(self.history, column)[self.rows[role]])
+
+
+def _torn(told: _Told) -> str:
+    gamma = told.found.gamma_ns
+    why = f", which had been answered {milliseconds(gamma)} before that transaction began" if gamma is not None else ""
+    return (
+        f"{told.who('by')} shows {told.brief('wrote')} on {told.key_of('by')}, but on {told.key}, which that "
+        f"transaction wrote at the same moment, it shows {told.brief('older')}{why}: half of a transaction, "
+        "in its own Region."
+    )
+
+
+def _long_fork(told: _Told) -> str:
+    return (
+        f"{told.who('one')} and {told.who('by')} each read the same items of one Region at once, and cannot be put in "
+        f"any order: the first shows {told.key_of('one_beside')} newer than the second, and {told.key_of('one')} older."
+    )
+
+
+def _total(told: _Told) -> str:
+    row = told.rows.get("by")
+    op = None if row is None else int(told.history.op[row])
+    where = None if told.final is None else str(told.final)
+    total, expected = transactions.total_of(told.history, told.context, told.found.key, op, where)
+    group = told.history.logical_key[told.history.key == told.found.key]
+    named = told.history.logical_keys[int(group.max())] if len(group) and int(group.max()) >= 0 else told.key
+    shown = f"{told.who('by')} read all of {named} at once" if row is not None else f"The final items of {where}"
+    return (
+        f"{shown}: together they hold {total:,}, though every change of {named} only moved amounts and it began with "
+        f"{expected:,}: {abs(total - expected):,} {'appeared' if total > expected else 'vanished'}."
+    )
+
+
+def _element(told: _Told) -> str:
+    return f"element {told.column('value', 'element')} of {told.key}"
+
+
+def _lost_element(told: _Told) -> str:
+    seen = f", {told.brief('shown')} had shown it" if "shown" in told.rows else ""
+    return (
+        f"{told.who('element')} added {_element(told)} and was acknowledged{seen}, and nobody removed it; but "
+        f"{_lower(told.blamed())} does not have it, and a final item neither: it is lost."
+    )
+
+
+def _missing_element(told: _Told) -> str:
+    proof = f"{told.who('shown')} had shown it" if "shown" in told.rows else f"{told.who('element')} had been answered"
+    gap = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "before"
+    return (
+        f"{told.blamed()} does not show {_element(told)}, though {proof} before that began, and no removal can have "
+        f"taken effect by its end ({gap} apart)."
+    )
+
+
+def _early_element(told: _Told) -> str:
+    if told.history.outcome[told.rows["element"]] == Outcome.FAIL:
+        return f"{told.blamed()} shows {_element(told)}, whose addition was refused: {told.who('element')}."
+    return (
+        f"{told.blamed()} shows {_element(told)}, which {told.who('element')} began to add only after that had ended."
+    )
+
+
+def _seen_again(told: _Told) -> str:
+    gap = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "after"
+    return (
+        f"{told.blamed()} shows {_element(told)} again, {gap} after {told.who('removal')} had removed it; nobody added "
+        "it a second time."
+    )
+
+
+def _nobodys_element(told: _Told) -> str:
+    return f"{told.blamed()} shows an element of {told.key} that nobody added."
+
+
+def _lower(text: str) -> str:
+    return text[0].lower() + text[1:] if text.startswith("The ") else text
+
+
+_RULES: Final[Mapping[str, Callable[[_Told], str]]] = {
+    "torn": _torn,
+    "long fork": _long_fork,
+    "total": _total,
+    "lost element": _lost_element,
+    "missing element": _missing_element,
+    "early element": _early_element,
+    "seen again": _seen_again,
+    "element of nobody": _nobodys_element,
+}
