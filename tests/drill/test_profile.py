@@ -253,3 +253,10 @@ def test_a_profile_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 def test_yaml_of_the_packaged_profiles_says_nothing_twice() -> None:
     for path in profiles().values():
         yaml.safe_load(path.read_text())
+
+
+def test_an_emulator_that_is_to_be_killed_has_to_write_down_what_it_acknowledges() -> None:
+    links = "        links: [[us-east-1, us-west-2]]\n"
+    kill = GOOD.replace("kind: link-cut", "kind: emulator-killed").replace(links, "")
+    assert "drill.yaml:22: phases.1.faults.0: an emulator that is killed comes back with nothing" in mistake(kill)
+    assert parse(kill, "target.data=true").target.data
