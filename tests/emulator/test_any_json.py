@@ -73,6 +73,30 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
             "ReturnConsumedCapacity": "INDEXES",
         },
     ),
+    (
+        "UpdateItem",
+        {
+            "TableName": TABLE,
+            "Key": KEY,
+            "AttributeUpdates": {"v": {"Action": "ADD", "Value": {"N": "1"}}, "w": {"Action": "DELETE"}},
+            "Expected": {
+                "v": {"ComparisonOperator": "BETWEEN", "AttributeValueList": [{"N": "1"}, {"N": "2"}]},
+                "w": {"Exists": True, "Value": {"S": "x"}},
+            },
+            "ConditionalOperator": "OR",
+        },
+    ),
+    (
+        "Query",
+        {
+            "TableName": TABLE,
+            "KeyConditions": {
+                "pk": {"ComparisonOperator": "EQ", "AttributeValueList": [{"S": "p"}]},
+                "sk": {"ComparisonOperator": "GT", "AttributeValueList": [{"N": "0"}]},
+            },
+            "QueryFilter": {"g": {"ComparisonOperator": "NOT_CONTAINS", "AttributeValueList": [{"S": "x"}]}},
+        },
+    ),
     ("TransactGetItems", {"TransactItems": [{"Get": {"TableName": TABLE, "Key": KEY, "ProjectionExpression": "g"}}]}),
     (
         "UpdateTable",

@@ -17,11 +17,13 @@ from lastwriter.emulator.shell.http import Connection, Exchange
 NAMES = [
     b"Host", b"host", b"X-Amz-Target", b"x-amz-target", b"X-AMZ-TARGET", b"Content-Length", b"content-length",
     b"Content-Type", b"User-Agent", b"Authorization", b"Connection", b"Transfer-Encoding", b"Expect", b"Upgrade",
-    b"Proxy-Connection", b"Keep-Alive", b"X-Amz-Date", b"Accept-Encoding", b"Content-Encoding", b"bad name", b"bad:name", b"", b"\x01", b" Folded",
+    b"Proxy-Connection", b"Keep-Alive", b"X-Amz-Date", b"Accept-Encoding",
+    b"Content-Encoding", b"bad name", b"bad:name", b"", b"\x01", b" Folded",
 ]  # fmt: skip
 VALUES = [
     b"", b"x", b"DynamoDB_20120810.GetItem", b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"chunked",
-    b"100-continue", b"gzip", b"identity", b"2", b"02", b"+2", b"2 ", b" 2", b"0", b"16777217", b"99999999", b"a\tb", b"a\x00b", b"a\nb",
+    b"100-continue", b"gzip", b"identity",
+    b"2", b"02", b"+2", b"2 ", b" 2", b"0", b"16777217", b"99999999", b"a\tb", b"a\x00b", b"a\nb",
     b"a\rb", b"\xc3\xa9", b"a\x7fb", b"a: b", b"DynamoDB_20120810.\xe9", b"two\r\n folded",
 ]  # fmt: skip
 STARTS = [

@@ -618,8 +618,8 @@ class TestScan:
             ({"ExpressionAttributeValues": {":v": {"S": ""}}}, "ExpressionAttributeValues can only be specified when "
              "using expressions: FilterExpression is null"),
             ({"IndexName": "none"}, "The table does not have the specified index: none"),
-            ({"ScanFilter": {}}, "The legacy parameter ScanFilter is not supported by this emulator; use an expression "
-             "instead"),
+            ({"ScanFilter": {}, "FilterExpression": "a = b"}, "Can not use both expression and non-expression parameters in "
+             "the same request: Non-expression parameters: {ScanFilter} Expression parameters: {FilterExpression}"),
         ],
     )  # fmt: skip
     def test_mistakes(self, parameters: dict[str, Any], message: str) -> None:

@@ -75,15 +75,14 @@ def check_combinations(operation: str, request: Request) -> None:
     """Expressions and what they replace exclude each other; names and values need an expression."""
     expressions = [name for name in EXPRESSIONS[operation] if request.get(name) is not None]
     legacy = [name for name in LEGACY[operation] if request.get(name) is not None]
-    if expressions and legacy:
+    if request.get("KeyConditions") is not None and request.get("KeyConditionExpression") is None:
+        mixed = [name for name in legacy if name != "KeyConditions"]  # they go with a FilterExpression
+    else:
+        mixed = legacy
+    if expressions and mixed:
         raise in_request(
             "Can not use both expression and non-expression parameters in the same request: "
-            f"Non-expression parameters: {{{', '.join(legacy)}}} Expression parameters: {{{', '.join(expressions)}}}"
-        )
-    unsupported = [name for name in legacy if name != "AttributesToGet"]
-    if unsupported:
-        raise in_request(
-            f"The legacy parameter {unsupported[0]} is not supported by this emulator; use an expression instead"
+            f"Non-expression parameters: {{{', '.join(mixed)}}} Expression parameters: {{{', '.join(expressions)}}}"
         )
     if request.get("ExpressionAttributeNames") is not None and not expressions:
         raise in_request("ExpressionAttributeNames can only be specified when using expressions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from lastwriter.emulator.core.arranged import Arranged
 from lastwriter.emulator.core.ordered import ABOVE, Above
@@ -13,6 +13,7 @@ from lastwriter.emulator.requests.errors import ApiError, in_request, validation
 from lastwriter.emulator.requests.expressions.compiling import check_scalar_keys
 from lastwriter.emulator.requests.expressions.conditions import Test
 from lastwriter.emulator.requests.expressions.keyconditions import KeyCondition, key_conditions
+from lastwriter.emulator.requests.expressions.legacy import translate_filter, translate_key_conditions
 from lastwriter.emulator.requests.expressions.paths import Steps, projector
 from lastwriter.emulator.requests.expressions.scope import Scope
 from lastwriter.emulator.requests.keys import Key, read_key, refuse_empty
@@ -35,6 +36,8 @@ from lastwriter.emulator.requests.sizes import item_bytes, read_units
 from lastwriter.emulator.requests.validators import check_shape
 from lastwriter.emulator.requests.values import Item, canonical_item, sortable
 from lastwriter.emulator.requests.views import Place, View, view_of
+
+_INDEXABLE: Final = frozenset({"=", "<", "<=", ">", ">=", "BETWEEN", "begins_with"})
 
 
 @dataclass(slots=True)
@@ -116,6 +119,8 @@ class JudgedRead:
     """Query: key attribute → condition."""
     passes: Test | None
     filtered: list[Steps]
+    filter_name: str
+    """In messages."""
     paths: list[Steps] | None
 
 
@@ -126,17 +131,25 @@ def judge_read(operation: str, request: dict[str, Any]) -> JudgedRead:
     start = canonical_start(request)
     segment, segments = _segments(request) if operation == "Scan" else (None, None)
     text = request.get("KeyConditionExpression")
-    if operation == "Query" and text is None:
+    if operation == "Query" and text is None and request.get("KeyConditions") is None:
         raise in_request(
             "Either the KeyConditions or KeyConditionExpression parameter must be specified in the request."
         )
     scope = Scope(expression_names(request), expression_values(operation, request))
-    conditions = key_conditions(text, scope) if operation == "Query" and text is not None else {}
+    conditions: dict[str, KeyCondition] = {}
+    if operation == "Query":
+        conditions = key_conditions(text, scope) if text is not None else translate_key_conditions(request)
     passes, filtered = compile_filter(request, scope)
     paths = projected(request, scope)
     scope.check_all_used()
+    filter_name = "Filter Expression"
+    if request.get("FilterExpression") is None:
+        filter_name = f"{operation}Filter"
+        translated = translate_filter(filter_name, request)
+        passes, filtered = translated.test, translated.paths
+        scope.values = {**scope.values, **translated.values}
     check_select(request)
-    return JudgedRead(start, scope, segment, segments, conditions, passes, filtered, paths)
+    return JudgedRead(start, scope, segment, segments, conditions, passes, filtered, filter_name, paths)
 
 
 class CompiledScan:
@@ -199,7 +212,8 @@ class CompiledQuery:
         for path in judged.filtered:
             if path[0] in keys:
                 raise validation(
-                    f"Filter Expression can only contain non-primary key attributes: Primary key attribute: {path[0]}"
+                    f"{judged.filter_name} can only contain non-primary key attributes: "
+                    f"Primary key attribute: {path[0]}"
                 )
         _check_scalars(judged.filtered, view)
         self._paging = paging(request, view, judged.scope, judged.passes, judged.paths)
@@ -266,6 +280,8 @@ def _check_key_conditions(conditions: dict[str, KeyCondition], view: View) -> No
             if at == 0 or len(conditions) > 1:
                 raise validation(f"Query condition missed key schema element: {key.name}")
             continue
+        if condition.operator not in _INDEXABLE:
+            raise validation("Attempted conditional constraint is not an indexable operation")
         for operand in condition.operands:
             if key.type not in operand:
                 raise validation(

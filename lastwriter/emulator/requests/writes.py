@@ -28,6 +28,7 @@ from lastwriter.emulator.requests.expressions.compiling import (
     compile_update_text,
 )
 from lastwriter.emulator.requests.expressions.conditions import Test
+from lastwriter.emulator.requests.expressions.legacy import translate_expected, translate_updates
 from lastwriter.emulator.requests.expressions.paths import Steps, projector, reader
 from lastwriter.emulator.requests.expressions.scope import Requirement, Scope, Values
 from lastwriter.emulator.requests.keys import Key, check_index_keys, check_item_key, read_key
@@ -40,7 +41,7 @@ from lastwriter.emulator.requests.parameters import (
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes
 from lastwriter.emulator.requests.validators import check_shape, detected
-from lastwriter.emulator.requests.values import Item, canonical_item
+from lastwriter.emulator.requests.values import Item, Value, canonical_item
 
 _NOTHING: Final[Item] = {}
 
@@ -224,7 +225,8 @@ def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Val
         names = expression_names(request)
         values = expression_values(operation, request)
         scope = Scope(names, values)
-        return _plan(operation, request, scope), values
+        plan, legacy = _plan(operation, request, scope)
+        return plan, {**values, **legacy}
     except ApiError as error:
         raise enveloped(operation, error) from None
 
@@ -240,8 +242,12 @@ def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSch
     return write
 
 
-def _plan(operation: str, request: dict[str, Any], scope: Scope) -> WritePlan:
-    """Check and compile the expressions of a request whose parameters are of the right types."""
+def _plan(operation: str, request: dict[str, Any], scope: Scope) -> tuple[WritePlan, Values]:
+    """Check and compile the expressions of a request whose parameters are of the right types, or what they replaced.
+
+    Also the values of the latter's placeholders.
+    """
+    legacy: dict[str, Value] = {}
     update = None
     changed: list[Steps] = []
     clauses: list[str] = []
@@ -249,18 +255,26 @@ def _plan(operation: str, request: dict[str, Any], scope: Scope) -> WritePlan:
     if text is not None and operation == "UpdateItem":
         update, changed, tree = compile_update_text(text, scope)
         clauses = [action.clause for action in tree.actions]
+    elif operation == "UpdateItem" and request.get("AttributeUpdates") is not None:
+        change = translate_updates(request)
+        update, changed, clauses = change.update, change.changed, change.clauses
+        legacy.update(change.values)
     condition: Test | None = None
     paths: list[Steps] = []
     text = request.get("ConditionExpression")
     if text is not None:
         condition, paths = compile_condition_text("ConditionExpression", text, scope)
+    elif request.get("Expected") is not None or request.get("ConditionalOperator") is not None:
+        expected = translate_expected(request)
+        condition, paths = expected.test, expected.paths
+        legacy.update(expected.values)
     scope.check_all_used()
     returned = request.get("ReturnValues") or "NONE"
     if operation != "UpdateItem" and returned not in ("NONE", "ALL_OLD"):
         raise in_request("ReturnValues can only be ALL_OLD or NONE")
     capacity = request.get("ReturnConsumedCapacity")
     action_bytes = _UPDATE_BYTES + sum(_ACTION_BYTES[clause] for clause in clauses)
-    return WritePlan(
+    plan = WritePlan(
         condition=condition,
         condition_paths=paths,
         update=update,
@@ -276,6 +290,7 @@ def _plan(operation: str, request: dict[str, Any], scope: Scope) -> WritePlan:
         select=projector(changed) if returned in ("UPDATED_OLD", "UPDATED_NEW") else None,
         creates=not clauses or "SET" in clauses or "ADD" in clauses,
     )
+    return plan, legacy
 
 
 @lru_cache

@@ -353,7 +353,7 @@ def _added(value: Value | None, operand: Value) -> Value:
         return {"N": add_numbers(_digits(value), addend)}
     kind = type_of(operand)
     if kind not in value:
-        raise _wrong_operand()
+        raise wrong_operand()
     return _set_of(kind, {*value[kind], *operand[kind]})
 
 
@@ -362,7 +362,7 @@ def _deleted(value: Value | None, operand: Value) -> Value | None:
         return None
     kind = type_of(operand)
     if kind not in value:
-        raise _wrong_operand()
+        raise wrong_operand()
     rest = set(value[kind]).difference(operand[kind])
     return _set_of(kind, rest) if rest else None
 
@@ -378,7 +378,7 @@ def _digits(value: Value | None) -> str:
         raise _absent()
     digits: str | None = value.get("N")
     if digits is None:
-        raise _wrong_operand()
+        raise wrong_operand()
     return digits
 
 
@@ -387,7 +387,7 @@ def _members(value: Value | None) -> list[Value]:
         raise _absent()
     members: list[Value] | None = value.get("L")
     if members is None:
-        raise _wrong_operand()
+        raise wrong_operand()
     return members
 
 
@@ -395,7 +395,8 @@ def _absent() -> ApiError:
     return validation("The provided expression refers to an attribute that does not exist in the item")
 
 
-def _wrong_operand() -> ApiError:
+def wrong_operand() -> ApiError:
+    """The value at a path, or beside it, is of a type that the action cannot take."""
     return validation("An operand in the update expression has an incorrect data type")
 
 
