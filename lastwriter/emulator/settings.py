@@ -36,6 +36,9 @@ class Settings(BaseModel):
         0.0, description="how long a transaction holds its items: other writes of them are refused meanwhile"
     )
     ttl_delay: Duration = Field(1.0, description="how long after its time to live an item is deleted")
+    ttl_cooldown: Duration = Field(
+        0.0, description="how long after a change of its time to live a table takes no other (AWS: half an hour)"
+    )
     stream_records: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
         100_000, description="records that a stream keeps, for a table and Region; older ones are trimmed"
     )
@@ -72,7 +75,8 @@ class Settings(BaseModel):
     )
     table_creation: Duration = Field(0.0, description="time until a table or a replica is ACTIVE, or gone")
     fill_rate: Annotated[float, BeforeValidator(_whole), Field(ge=0)] = Field(
-        0, description="items a second that are copied into a new replica, a restored table or a new index; 0: all at once"
+        0,
+        description="items a second that are copied into a new replica, a restored table or an index; 0: all at once",
     )
     mrsc_regions: Literal["listed", "any"] = Field(
         "listed", description="whether MRSC is refused outside the Regions that AWS documents for it"

@@ -64,6 +64,67 @@ def test_a_deletion_replicates() -> None:
     assert [w.value(region, "only there") for region in REGIONS] == [None] * 3
 
 
+def removals(w: World, region: str) -> list[bool]:
+    """Of each deletion in the Region's stream: whether it bears the service's mark."""
+    arn = w.ask(region, "DescribeTable").body["Table"]["LatestStreamArn"]  # type: ignore[index]
+    shard = w.ask(region, "DescribeStream", StreamArn=arn).body["StreamDescription"]["Shards"][0]["ShardId"]  # type: ignore[index]
+    request = {"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"}
+    token = w.ask(region, "GetShardIterator", **request).body["ShardIterator"]  # type: ignore[index]
+    records = w.ask(region, "GetRecords", ShardIterator=token).body["Records"]  # type: ignore[index]
+    return ["userIdentity" in record for record in records if record["eventName"] == "REMOVE"]
+
+
+def test_only_the_region_that_deletes_marks_it_as_the_services_doing() -> None:
+    w = world(replicator_delay="100ms", latency_scale="0%")
+    enable(w)
+    put(w, EAST, "k", 5)
+    w.wait(S)
+    put(w, OHIO, "k", 5)  # Ohio wrote it last
+    w.to(30 * S)
+    assert [removals(w, region) for region in REGIONS] == [[False], [True], [False]]
+
+
+def test_what_the_region_that_wrote_it_cannot_delete_everywhere_others_do() -> None:
+    w = world(replicator_delay="100ms", latency_scale="0%", ttl_delay="1s")
+    enable(w)
+    put(w, EAST, "k", 5)
+    w.wait(S)
+    fault = w.fault("region-isolated", EAST)
+    w.to(10 * S)
+    assert [w.value(region, "k") for region in REGIONS] == [None, "1", "1"]
+    w.to(20 * S)
+    assert [w.value(region, "k") for region in REGIONS] == [None, None, None]
+    w.heal(fault)
+    w.settle()
+    assert removals(w, EAST) == [True]
+    assert sum(map(sum, (removals(w, region) for region in (OHIO, OREGON)))) >= 1
+
+
+def test_after_a_change_the_setting_rests_and_mistakes_are_said_first() -> None:
+    w = world(ttl_cooldown="1800s")
+    assert enable(w).ok
+    w.wait(1799 * S)
+    refused = enable(w, OHIO, enabled=False)
+    assert refused.error == "ValidationException"
+    assert "modified multiple times within a fixed interval" in str(refused.body)
+    assert "already enabled" in str(enable(w).body)
+    w.wait(S)
+    assert enable(w, OHIO, enabled=False).ok
+    assert "modified multiple times" in str(enable(w).body)
+
+
+def test_no_change_while_a_replica_is_being_filled() -> None:
+    w = world(None, fill_rate=1)
+    w.send(EAST, "CreateTable", **create_request())
+    put(w, EAST, "k", 500)
+    w.send(EAST, "UpdateTable", ReplicaUpdates=[{"Create": {"RegionName": OHIO}}])
+    assert "not allowed while the replica is being added to table with name: orders in region us-east-2" in str(
+        enable(w).body
+    )
+    w.wait(2 * S)
+    assert enable(w).ok
+
+
 def test_the_setting_is_the_whole_tables() -> None:
     w = world()
     assert w.ask(OHIO, "DescribeTimeToLive").body == {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}

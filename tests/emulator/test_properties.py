@@ -103,7 +103,7 @@ def test_a_replica_added_later_has_the_indexes() -> None:
     [
         ({"GlobalSecondaryIndexUpdates": []}, "ValidationException", "List of GlobalSecondaryIndexUpdates is empty"),
         (
-            {"GlobalSecondaryIndexUpdates": [{"Create": BY_H, "Delete": {"IndexName": "x"}}]},
+            {"GlobalSecondaryIndexUpdates": [{"Create": BY_H, "Delete": {"IndexName": "by-g"}}]},
             "ValidationException",
             "Only one global secondary index action is allowed per GlobalSecondaryIndexUpdate object",
         ),

@@ -163,7 +163,10 @@ def test_dissolving_an_mrsc_table_leaves_a_one_region_table_with_its_items() -> 
         ),
         ({**create(OHIO), "MultiRegionConsistency": "SOMETIMES"}, "Member must satisfy enum value set"),
         ({"GlobalSecondaryIndexUpdates": [{}]}, "GlobalSecondaryIndexUpdate.Delete must not be null"),
-        ({"TableClass": "STANDARD"}, "UpdateTable with TableClass is not supported by this emulator"),
+        (
+            {"SSESpecification": {"Enabled": True}},
+            "UpdateTable with SSESpecification is not supported by this emulator",
+        ),
     ],
 )
 def test_what_a_one_region_table_refuses(update: dict[str, Any], words: str) -> None:
@@ -311,3 +314,38 @@ def test_writes_under_way_when_a_replica_leaves_are_answered() -> None:
     w.settle()
     assert w.value(OHIO, "9") == w.value(EAST, "9")
     w.wait(100 * MS)
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "error", "words"),
+    [
+        (
+            "CreateGlobalTable",
+            {"ReplicationGroup": [{"RegionName": EAST}]},
+            "ValidationException",
+            "version 2017.11.29",
+        ),
+        ("UpdateGlobalTable", {"ReplicaUpdates": []}, "ValidationException", "values were invalid"),
+        (
+            "UpdateGlobalTable",
+            {"ReplicaUpdates": [{"Create": {"RegionName": OHIO}}]},
+            "ValidationException",
+            "2019.11.21",
+        ),
+        (
+            "UpdateGlobalTable",
+            {"ReplicaUpdates": [{"Delete": {"RegionName": OHIO}}]},
+            "GlobalTableNotFoundException",
+            TABLE,
+        ),
+        ("DescribeGlobalTable", {}, "GlobalTableNotFoundException", "Global table not found: Global table with name"),
+        ("DescribeGlobalTableSettings", {}, "GlobalTableNotFoundException", "does not exist"),
+        ("UpdateGlobalTableSettings", {}, "GlobalTableNotFoundException", "does not exist"),
+    ],
+)
+def test_the_api_of_2017_is_dead(operation: str, request_: dict[str, Any], error: str, words: str) -> None:
+    w = world(create(OHIO))
+    call = w.send(EAST, operation, GlobalTableName=TABLE, **request_)
+    assert (call.status, call.error) == (400, error)
+    assert words in str(call.body)
+    assert w.send(EAST, "ListGlobalTables").body == {"GlobalTables": []}

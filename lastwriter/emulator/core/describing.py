@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from lastwriter.emulator.core.billing import Limited, decreases_today
 from lastwriter.emulator.core.members import IndexState, Member, Table
 
 GLOBAL_TABLE_VERSION: Final = "2019.11.21"
 
 
-def describe(member: Member) -> dict[str, Any]:
-    """A TableDescription."""
+def describe(member: Member, now_s: float) -> dict[str, Any]:
+    """A TableDescription. ``now_s``: since 1970."""
     table = member.table
     description: dict[str, Any] = {
         "AttributeDefinitions": [
@@ -20,7 +21,7 @@ def describe(member: Member) -> dict[str, Any]:
         "KeySchema": table.settings.request.get("KeySchema", []),
         "TableStatus": member.status,
         "CreationDateTime": member.created,
-        "ProvisionedThroughput": _throughput(table.read_units, table.write_units),
+        "ProvisionedThroughput": _units(table, now_s),
         "TableSizeBytes": 0,
         "ItemCount": sum(1 for _ in member.store.visible()),
         "TableArn": member.arn,
@@ -32,6 +33,11 @@ def describe(member: Member) -> dict[str, Any]:
             "BillingMode": "PAY_PER_REQUEST",
             "LastUpdateToPayPerRequestDateTime": table.on_demand_since or member.created,
         }
+    if table.table_class != "STANDARD" or table.class_changes:
+        description["TableClassSummary"] = {"TableClass": table.table_class}
+        if table.class_changes:
+            description["TableClassSummary"]["LastUpdateDateTime"] = table.class_changes[-1]
+    description |= _maximum(table)
     if table.stream_view_type and member.stream_label:
         description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream_view_type}
     if member.restore is not None:
@@ -90,9 +96,26 @@ def _index(member: Member, index: IndexState) -> dict[str, Any]:
     if schema.is_global:
         shown["IndexStatus"] = "CREATING" if member.status == "CREATING" else index.status
         shown["ProvisionedThroughput"] = _throughput(index.read_units, index.write_units)
+        shown |= _maximum(index)
         if index.status == "CREATING":
             shown["Backfilling"] = index.backfilling
     return shown
+
+
+def _units(table: Table, now_s: float) -> dict[str, Any]:
+    shown: dict[str, Any] = _throughput(table.read_units, table.write_units)
+    shown["NumberOfDecreasesToday"] = decreases_today(table, now_s)
+    if table.decreases:
+        shown["LastDecreaseDateTime"] = table.decreases[-1]
+    if table.increased is not None:
+        shown["LastIncreaseDateTime"] = table.increased
+    return shown
+
+
+def _maximum(limited: Limited) -> dict[str, Any]:
+    most = {"MaxReadRequestUnits": limited.most_read_units, "MaxWriteRequestUnits": limited.most_write_units}
+    shown = {name: units for name, units in most.items() if units is not None}
+    return {"OnDemandThroughput": shown} if shown else {}
 
 
 def _throughput(read_units: int, write_units: int) -> dict[str, int]:

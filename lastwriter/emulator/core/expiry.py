@@ -2,13 +2,14 @@
 
 Rules
 -----
-1. The setting is the whole global table's. Every Region looks after its own copy: it deletes an item ``ttl_delay``
-   after the time in its attribute (seconds since 1970). The deletion is a local write and replicates like one, so
-   that a Region that was cut off gets it too.
-2. What is no number, is more than five years old, or has changed meanwhile is left alone.
-3. Tables with multi-Region strong consistency have no time to live.
-
-Known wart: AWS lets the setting change once in half an hour only; here it may change at any time.
+1. The setting is the whole global table's. An item is deleted ``ttl_delay`` after the time in its attribute (seconds
+   since 1970), by the Region that wrote it last. The deletion is a local write there and replicates like one: it is
+   only in that Region's stream that it bears the mark of the service, and only other Regions pay for it.
+2. A Region that still has such an item ten seconds later, because the one that wrote it is down or cut off, deletes it
+   itself. (Chosen: AWS says that deletions replicate, not which Region comes first.)
+3. What is no number, is more than five years old, or has changed meanwhile is left alone.
+4. Tables with multi-Region strong consistency have no time to live.
+5. The setting changes once in ``ttl_cooldown``; what is wrong with a request is said before that (DDB-TABLE-143).
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Any, Final
 
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.members import Member
-from lastwriter.emulator.requests.errors import ApiError, serialization, validation
+from lastwriter.emulator.requests.errors import ApiError, validation
 from lastwriter.emulator.requests.keys import Key
-from lastwriter.emulator.requests.values import Item, check_boolean, check_string
+from lastwriter.emulator.requests.values import Item
 
 _OLDEST_S: Final = 5 * 365 * 86400
+_OTHERS_S: Final = 10.0
 _IN_STRONG: Final = "Time to live is not supported for global tables with MultiRegionConsistency set to STRONG."
 
 
@@ -36,7 +38,7 @@ class Expiry:
         self._environment = environment
         self._wall = wall
         self._member = member
-        self._heap: list[tuple[float, Any, Key]] = []
+        self._heap: list[tuple[float, Any, Key, float]] = []  # when to look, tie-break, key, the time it had
         self._timer_ns: int | None = None
         self._on = True
         for key, item in member.store.visible():
@@ -53,7 +55,7 @@ class Expiry:
         """An item may have got another time."""
         at_s = self._time(new)
         if at_s is not None and at_s != self._time(old):
-            heappush(self._heap, (at_s, hash(key), key))
+            heappush(self._heap, (at_s, hash(key), key, at_s))
             self._arm()
 
     def _time(self, item: Item | None) -> float | None:
@@ -79,10 +81,14 @@ class Expiry:
         store: Any = self._member.store
         engine: Any = self._member.table.engine
         while self._heap and self._heap[0][0] <= until_s:
-            at_s, _, key = heappop(self._heap)
+            look_s, tie, key, at_s = heappop(self._heap)
             version = store.items.get(key)
             item = version[-1] if version is not None else None
-            if item is not None and self._time(item) == at_s:
+            if item is None or self._time(item) != at_s:
+                continue
+            if look_s == at_s and version[1] != store.region and version[1] in self._member.table.members:
+                heappush(self._heap, (at_s + _OTHERS_S, tie, key, at_s))
+            else:
                 self._delete(engine, store, key, version, item)
         if self._heap:
             self._arm()
@@ -129,8 +135,15 @@ class TimeToLive:
 
     def update(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """UpdateTimeToLive."""
-        enabled, attribute = _specification(request)
+        specification = request["TimeToLiveSpecification"]
+        enabled, attribute = specification["Enabled"], specification["AttributeName"]
         table = self._find(region, request).table
+        joining = [member for member in table.members.values() if member.joining]
+        if joining:
+            raise validation(
+                "Create/Update/Delete of replica is not allowed while the replica is being added to table with name: "
+                f"{table.schema.name} in region {joining[0].region}"
+            )
         if any(member.status == "CREATING" for member in table.members.values()):
             raise ApiError("ResourceInUseException", "The resource which you are attempting to change is in use.")
         if table.mode == "MRSC":
@@ -141,6 +154,10 @@ class TimeToLive:
             raise validation(f"TimeToLive is active on a different AttributeName: current AttributeName is {table.ttl}")
         if table.ttl is not None and enabled:
             raise validation("TimeToLive is already enabled")
+        now_s = self._wall()
+        if table.ttl_changed is not None and now_s - table.ttl_changed < self._environment.settings.ttl_cooldown:
+            raise validation("Time to live has been modified multiple times within a fixed interval")
+        table.ttl_changed = round(now_s, 3)
         table.ttl = attribute if enabled else None
         for member in table.members.values():
             self.follow(member)
@@ -152,31 +169,3 @@ class TimeToLive:
             member.expiry.stop()
         attribute = member.table.ttl
         member.expiry = None if attribute is None else Expiry(self._environment, self._wall, member, attribute)
-
-
-def _specification(request: dict[str, Any]) -> tuple[bool, str]:
-    specification = request.get("TimeToLiveSpecification")
-    if specification is None:
-        raise validation(
-            "1 validation error detected: Value null at 'timeToLiveSpecification' failed to satisfy constraint: "
-            "Member must not be null"
-        )
-    if type(specification) is not dict:
-        raise serialization("Unexpected value type in payload")
-    enabled, attribute = specification.get("Enabled"), specification.get("AttributeName")
-    for name, value in (("enabled", enabled), ("attributeName", attribute)):
-        if value is None:
-            raise validation(
-                f"1 validation error detected: Value null at 'timeToLiveSpecification.{name}' failed to satisfy "
-                "constraint: Member must not be null"
-            )
-    check_boolean(enabled)
-    check_string(attribute)
-    attribute = str(attribute)
-    if not 1 <= len(attribute) <= 255:
-        bound = "less than or equal to 255" if attribute else "greater than or equal to 1"
-        raise validation(
-            f"1 validation error detected: Value '{attribute}' at 'timeToLiveSpecification.attributeName' failed to "
-            f"satisfy constraint: Member must have length {bound}"
-        )
-    return bool(enabled), attribute

@@ -31,7 +31,8 @@ class Member:
         self.table = table
         self.region = region
         self.stream: Stream | None = None
-        self.use(store, later)
+        self.store: MrecReplica | MrscReplica = store
+        self.arranged = Arranged(table.schema, store, later)
         self.status = "CREATING"
         self.created = created
         self.table_id = table_id
@@ -46,9 +47,9 @@ class Member:
 
     def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:
         """The table's data is in ``store`` from now on."""
-        store.meter = self.store.meter if hasattr(self, "store") else None
+        store.meter = self.store.meter
         self.store = store
-        observers = self.arranged.observers if hasattr(self, "arranged") else []
+        observers = self.arranged.observers
         self.arranged = Arranged(self.table.schema, store, later)
         for observer in observers:
             self.arranged.observe(observer)
@@ -91,9 +92,9 @@ class Table:
     """One-Region or global: the members with their engine, and what they have in common."""
 
     __slots__ = (
-        "billing_mode", "definitions", "engine", "indexes", "members", "most_read_units", "most_write_units", "number",
-        "on_demand_since", "read_units", "schema", "settings", "sources", "stream_view_type", "ttl", "witness",
-        "witness_status", "write_units",
+        "billing_mode", "class_changes", "decreases", "definitions", "engine", "increased", "indexes", "members",
+        "most_read_units", "most_write_units", "number", "on_demand_since", "read_units", "schema", "settings",
+        "sources", "stream_view_type", "table_class", "ttl", "ttl_changed", "witness", "witness_status", "write_units",
     )  # fmt: skip
 
     def __init__(self, schema: TableSchema, settings: TableSettings, engine: MrecTable | MrscTable) -> None:
@@ -109,8 +110,13 @@ class Table:
         self.billing_mode = settings.billing_mode
         self.read_units, self.write_units = settings.read_units, settings.write_units
         self.on_demand_since: float | None = None
+        self.decreases: list[float] = []  # when its units went down, those of the latest such day
+        self.increased: float | None = None
+        self.table_class: str = settings.request.get("TableClass") or "STANDARD"
+        self.class_changes: list[float] = []
         self.most_read_units, self.most_write_units = maximum(settings.request)
         self.ttl: str | None = None  # attribute with the time of expiry
+        self.ttl_changed: float | None = None
         request = settings.request
         self.definitions: dict[str, str] = {
             one["AttributeName"]: one["AttributeType"] for one in request.get("AttributeDefinitions", ())

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from lastwriter.emulator.core import legacy
 from lastwriter.emulator.core.backups import Backups
 from lastwriter.emulator.core.bugs import Engines
 from lastwriter.emulator.core.describing import describe
@@ -34,6 +35,7 @@ from lastwriter.emulator.core.durable import Tables
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.expiry import TimeToLive
 from lastwriter.emulator.core.filling import Filling
+from lastwriter.emulator.core.indexing import check_free
 from lastwriter.emulator.core.members import Member, Serving, Table
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, ReplicatorDelay
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
@@ -100,6 +102,7 @@ class ControlPlane:
             **self.streams.operations,
             **self.backups.operations,
             **restores.operations,
+            **legacy.OPERATIONS,
         }
 
     # -- operations
@@ -115,13 +118,13 @@ class ControlPlane:
         member = self._make(region, schema, settings)
         member.deletion_protection = settings.deletion_protection
         member.tags = tags
-        reply = {"TableDescription": describe(member)}
+        reply = {"TableDescription": describe(member, self._wall())}
         self._later(self._activate, member)
         return reply
 
     def describe_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """The table as this Region sees it."""
-        return {"Table": describe(self._found(region, request))}
+        return {"Table": describe(self._found(region, request), self._wall())}
 
     def list_tables(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """Names in this Region, a page at a time."""
@@ -152,7 +155,7 @@ class ControlPlane:
                 "set to STRONG."
             )
         self._refuse_recent_source(table, region)
-        reply = {"TableDescription": {**describe(member), "TableStatus": "DELETING"}}
+        reply = {"TableDescription": {**describe(member, self._wall()), "TableStatus": "DELETING"}}
         self.backups.gone(member)
         self._leave(member)
         return reply
@@ -165,10 +168,11 @@ class ControlPlane:
         if change.membership is not None:
             self._change_members(member, change.membership)
         else:
+            check_free(member.table, request)
             if member.status != "ACTIVE":
                 raise in_use()
             self.properties.change(member, request)
-        return {"TableDescription": describe(member)}
+        return {"TableDescription": describe(member, self._wall())}
 
     def describe_endpoints(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
         """Where this Region is reached."""
@@ -216,7 +220,7 @@ class ControlPlane:
         member.joining, member.restore = True, summary
         for key, item in items.items():
             member.store.merge(key, (self._environment.scheduler.now_ns, region, item))  # type: ignore[union-attr]
-        description = describe(member)
+        description = describe(member, self._wall())
         self._after_copying(len(items), self._restored, member, done)
         return description
 

@@ -238,7 +238,7 @@ class Meter:
 
     def _present(self, key: Key) -> Item | None:
         version = self._member.store.items.get(key)
-        return version[-1] if version is not None else None  # type: ignore[return-value]
+        return version[-1] if version is not None else None
 
     # -- lanes
 

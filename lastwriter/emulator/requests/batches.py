@@ -70,7 +70,7 @@ class BatchGet:
     def _compile(self, name: str, block: dict[str, Any], schema_of: FindSchema) -> TableGets:
         table = table_name({"TableName": name})
         schema = schema_of(table)
-        gets = [compile_get(_get_request(name, block, key, self._capacity), schema) for key in block["Keys"]]
+        gets: list[Get] = [compile_get(_get_request(name, block, key, self._capacity), schema) for key in block["Keys"]]
         _refuse_duplicates(get.key for get in gets)
         shared = {option: block[option] for option in _SHARED if block.get(option) is not None}
         return TableGets(name, table, gets[0].consistent, gets, block["Keys"], shared)

@@ -40,7 +40,10 @@ class Write(Protocol):
     """A compiled PutItem, UpdateItem or DeleteItem."""
 
     key: Key
-    has_condition: bool
+
+    @property
+    def has_condition(self) -> bool:
+        """Whether the request carries a condition."""
 
     def evaluate(self, current: Item | None) -> Item | None:
         """The new item (None: absent afterwards).

@@ -125,10 +125,15 @@ def _settings(request: dict[str, Any]) -> TableSettings:
                 "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"
             )
         throughput = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+    elif request.get("OnDemandThroughput") is not None:
+        raise invalid_parameter("OnDemandThroughput cannot be specified when BillingMode is PROVISIONED")
     elif throughput is None:
         raise invalid_parameter(
             "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
         )
+    for name, units in (request.get("OnDemandThroughput") or {}).items():
+        if units is not None and units < 1 and units != -1:
+            raise invalid_parameter(f"Requested {name} for OnDemandThroughput is outside of valid range")
     for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
         if throughput[name] > MAX_UNITS:
             raise validation(f"Given value {throughput[name]} for {name} is out of bounds")
