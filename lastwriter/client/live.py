@@ -5,21 +5,23 @@ A second is written when every worker has reported past it, or two seconds later
 
     {"event": "start", "t0_ns": …, "workers": 2, "worker_info": [{"worker": 0, "host": …, "pid": …}, …]}
     {"t_ns": …, "second": 3, "phase": "baseline", "users": 40, "offered": 200, "sent": 200, "late": 0,
-     "regions": {"us-east-1": {"rate": 67, "ok": 66, "fail": 1, "unknown": 0, "conflict": 0, "p50_ms": 1.2,
-     "p99_ms": 7.5}}}
+     "regions": {"us-east-1": {"rate": 67, "intents": 66, "ok": 66, "fail": 1, "unknown": 0, "condition": 0,
+     "conflict": 1, "throttled": 0, "server_error": 0, "timeout": 0, "other": 0, "p50_ms": 1.2, "p99_ms": 7.5}}}
     {"event": "worker-lost", "worker": 1}
     {"event": "suspected", "second": 3, "stale": {…}, "lost": {…}, …}   of lastwriter.drill.suspicions
     {"event": "end", "end_ns": …}                       with "aborted": "why" if the run could not go on
 
-``rate`` counts attempts answered in that second, ``conflict`` is part of ``fail``, latencies run from schedule to
-answer. ``offered``, ``sent`` and ``late`` (sent more than 10 ms after they were due) count intents, in the second
+``rate`` counts attempts answered in that second, ``intents`` those of them that were first attempts. ``condition`` to
+``other`` say why attempts failed or are unknown (:func:`lastwriter.client.outcome.family`). Latencies run from schedule
+to answer. ``offered``, ``sent`` and ``late`` (sent more than 10 ms after they were due) count intents, in the second
 in which they were due or sent.
 """
 
 from __future__ import annotations
 
+import re
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,22 +33,28 @@ import orjson
 
 from lastwriter.client import histogram
 from lastwriter.client.histogram import Int64
+from lastwriter.client.outcome import FAMILIES, family
 from lastwriter.client.plan import PlannedPhase
+from lastwriter.client.stats import Cell, LocustStats, add_to_locust
 from verifier.rundir import RunDirectory
 
 SECOND_NS: Final = 1_000_000_000
 PATIENCE_NS: Final = 2 * SECOND_NS
 """How long a second waits for workers that have not reported past it."""
 
+_NOT_IN_A_TAG: Final = re.compile(r"[,\s/]")
+_NO_LATENCIES: Final = np.zeros(histogram.LENGTH, np.int64)
 _LEGEND: Final = '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n'
 
 
 @dataclass
 class _Second:
-    """What is known of one second so far: by Region and kind the four counts, and latencies by bucket."""
+    """What is known of one second so far: counts by Region, latencies by bucket for each tag of ``latency.hlog``."""
 
-    counts: dict[tuple[str, str], Int64] = field(default_factory=dict)
-    buckets: dict[tuple[str, str], Int64] = field(default_factory=dict)
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    latencies: dict[str, Int64] = field(default_factory=dict)
+    """By Region."""
+    buckets: dict[str, Int64] = field(default_factory=dict)
     offered: int = 0
     sent: int = 0
     late: int = 0
@@ -56,8 +64,15 @@ class Live:
     """Merges what the workers report; writes what is complete. Disk errors end the view, never the run."""
 
     def __init__(
-        self, directory: RunDirectory, phases: Sequence[PlannedPhase], regions: Iterable[str], t0_ns: int
+        self,
+        directory: RunDirectory,
+        phases: Sequence[PlannedPhase],
+        regions: Iterable[str],
+        t0_ns: int,
+        stats: LocustStats | None = None,
     ) -> None:
+        """``stats``: Locust's, to which everything is added as well."""
+        self._stats = stats
         self._phases, self._regions, self._t0_ns = phases, list(regions), t0_ns
         self._live, self._latency = directory.live, directory.latency
         self._seconds: dict[int, _Second] = defaultdict(_Second)
@@ -74,7 +89,7 @@ class Live:
         began = datetime.fromtimestamp(base_s, UTC).isoformat(timespec="milliseconds")
         head = [
             "#[Histogram log format version 1.2]\n",
-            "#[lastwriter: nanoseconds from schedule to answer; one tag per Region and kind]\n",
+            "#[lastwriter: nanoseconds from schedule to answer; one tag per phase, Region, kind and key class]\n",
             f"#[BaseTime: {base_s:.3f} (seconds since epoch)]\n",
             f"#[StartTime: {base_s:.3f} (seconds since epoch), {began}]\n",
             _LEGEND,
@@ -96,15 +111,25 @@ class Live:
             second.offered += offered
             second.sent += sent
             second.late += late
-        for cell in delta["cells"]:
+        for cell in map(Cell.of, delta["cells"]):
             # What comes after its second has been written is counted in the next one rather than not at all.
-            second = self._seconds[max(cell["second"], self._next)]
-            tag = (cell["region"], cell["kind"])
-            second.counts[tag] = second.counts.get(tag, np.zeros(4, np.int64)) + np.asarray(cell["counts"])
-            if tag not in second.buckets:
-                second.buckets[tag] = np.zeros(histogram.LENGTH, np.int64)
-            pairs = np.frombuffer(cell["buckets"], np.int64).reshape(-1, 2)
-            second.buckets[tag][pairs[:, 0]] += pairs[:, 1]
+            second = self._seconds[max(cell.second, self._next)]
+            counts = second.counts[cell.region]
+            counts.update({"ok": cell.ok, "fail": cell.fail, "unknown": cell.unknown, "intents": cell.intents})
+            for error, count in cell.errors.items():
+                counts[family(error)] += count
+            for known, tag in ((second.latencies, cell.region), (second.buckets, self._tag(cell))):
+                if tag not in known:
+                    known[tag] = np.zeros(histogram.LENGTH, np.int64)
+                known[tag][cell.buckets] += cell.counts
+            if self._stats is not None:
+                add_to_locust(self._stats, cell, self._t0_ns)
+
+    def _tag(self, cell: Cell) -> str:
+        """``baseline/us-east-1/add/hot``; what there is not is left out."""
+        phase = self._phases[cell.phase].name if self._phases else None
+        parts = (phase, cell.region, cell.kind, cell.key_class)
+        return "/".join(_NOT_IN_A_TAG.sub("_", part) for part in parts if part is not None)
 
     def lost(self, worker: int) -> None:
         """A worker is gone: nobody waits for its reports."""
@@ -150,25 +175,21 @@ def phase_at(phases: Sequence[PlannedPhase], second: int) -> str | None:
 
 
 def _region_line(region: str, second: _Second) -> dict[str, Any]:
-    mine = [tag for tag in second.counts if tag[0] == region]
-    ok, fail, unknown, conflict = sum((second.counts[tag] for tag in mine), np.zeros(4, np.int64)).tolist()
-    latencies = sum((second.buckets[tag] for tag in mine), np.zeros(histogram.LENGTH, np.int64))
+    counts = second.counts.get(region, Counter())
+    latencies = second.latencies.get(region, _NO_LATENCIES)
     return {
-        "rate": ok + fail + unknown,
-        "ok": ok,
-        "fail": fail,
-        "unknown": unknown,
-        "conflict": conflict,
+        "rate": counts["ok"] + counts["fail"] + counts["unknown"],
+        **{name: counts[name] for name in ("intents", "ok", "fail", "unknown", *FAMILIES)},
         "p50_ms": _ms(histogram.percentile_ns(latencies, 0.5)),
         "p99_ms": _ms(histogram.percentile_ns(latencies, 0.99)),
     }
 
 
 def _interval(number: int, second: _Second) -> Iterable[str]:
-    for (region, kind), counts in sorted(second.buckets.items()):
+    for tag, counts in sorted(second.buckets.items()):
         encoded = histogram.to_hdr(counts)
         most_ms = encoded.get_max_value() / 1e6
-        yield f"Tag={region}/{kind},{number:.3f},1.000,{most_ms:.3f},{encoded.encode().decode()}\n"
+        yield f"Tag={tag},{number:.3f},1.000,{most_ms:.3f},{encoded.encode().decode()}\n"
 
 
 def _ms(nanoseconds: int | None) -> float | None:

@@ -23,6 +23,7 @@ from lastwriter.client.dispatch import PlanDispatcher
 from lastwriter.client.options import add_options, worker_regions
 from lastwriter.client.plan import LoadPlan
 from lastwriter.client.rollcall import answer
+from lastwriter.client.stats import write_exact_times
 from lastwriter.errors import UserError
 
 PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
@@ -75,6 +76,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
 
 
 def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator) -> None:
+    write_exact_times()
     environment.dispatcher_class = functools.partial(PlanDispatcher, assigned=lambda: coordinator.assigned)
     if coordinator.supervised:
         environment.process_exit_code = 0  # failed operations are what a drill is for

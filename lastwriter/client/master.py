@@ -120,7 +120,8 @@ class MasterRun:
     def _begin(self, t0_ns: int) -> None:
         self._t0_ns = t0_ns
         directory = RunDirectory(self._plan.run_directory)
-        self._live = Live(directory, self._plan.phases, self._plan.endpoints, t0_ns)
+        stats = self._runner.environment.stats
+        self._live = Live(directory, self._plan.phases, self._plan.endpoints, t0_ns, stats)
         self._live.start([{**worker.model_dump(), "pid": self._pid(worker.worker)} for worker in self._worker_infos()])
         for anchor in self._anchors:
             self._live.event("clock", **anchor.model_dump())

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from lastwriter.client.http_reply import HttpReply, MalformedReply, decoded
-from verifier.history.schema import Outcome
+from verifier.history.schema import ALREADY_APPLIED, Outcome
 
 # What the transport may report in place of an AWS exception's name.
 CONNECT_ERROR: Final = "ConnectError"
@@ -82,6 +82,33 @@ REFUSED: Final = THROTTLED | frozenset(
     }
 )
 """AWS exceptions that prove that a single-item or transactional call wrote nothing."""
+
+
+FAMILIES: Final = ("condition", "conflict", "throttled", "server_error", "timeout", "other")
+"""What errors are counted as."""
+
+_FAMILY: Final = {
+    CONDITION_FAILED: "condition",
+    ALREADY_APPLIED: "condition",
+    "ReplicatedWriteConflictException": "conflict",
+    "TransactionConflictException": "conflict",
+    "TransactionInProgressException": "conflict",
+    TIMEOUT: "timeout",
+    "InternalFailure": "server_error",
+    "InternalServerError": "server_error",
+    "ServiceUnavailable": "server_error",
+    **dict.fromkeys(THROTTLED, "throttled"),
+}
+
+
+def family(error: str) -> str:
+    """Which of :data:`FAMILIES` an error belongs to."""
+    return _FAMILY.get(error) or ("server_error" if error.startswith("HTTP5") else "other")
+
+
+def is_failure(error: str) -> bool:
+    """Whether it is one to whoever looks at a table of failures: a condition that does not hold is an answer."""
+    return _FAMILY.get(error) != "condition"
 
 
 READ_OPERATIONS: Final = frozenset(

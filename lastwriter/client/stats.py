@@ -1,7 +1,12 @@
-"""A worker's statistics, worked out from whole batches of rows: for the master, and for Locust's UI and CSV.
+"""A worker's statistics, worked out from whole batches of rows: for the master, and by it for Locust's UI and CSV.
 
 Nothing here costs an operation more than its share of a few numpy calls a batch, which is why Locust's own ``request``
-event is not fired for our requests: at 2.5 µs each it would be a tenth of what an operation costs altogether.
+event is not fired for our requests unless somebody listens: at 2.5 µs each it would be a tenth of what an operation
+costs altogether.
+
+Locust rounds response times (to two digits above 100 ms). What we put into its statistics are the histogram's values,
+which have three digits and are not whole milliseconds; it needs one method of its CSV writer replaced to write them as
+they are.
 """
 
 from __future__ import annotations
@@ -16,17 +21,13 @@ import numpy as np
 from locust import stats as locust_stats
 
 from lastwriter.client import histogram
-from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.histogram import Int64
-from lastwriter.client.outcome import CONDITION_FAILED
+from lastwriter.client.outcome import is_failure
+from lastwriter.client.plan import PlannedPhase
 from lastwriter.client.recorder import Recorder, Rows
 from verifier.history.schema import Outcome
 
-CONFLICT: Final = "ReplicatedWriteConflictException"
 SECOND_NS: Final = 1_000_000_000
-
-_REGIONS: Final = 1 << 15
-_KINDS: Final = 1 << 7
 
 
 class LocustStats(Protocol):
@@ -39,15 +40,20 @@ class LocustStats(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What one Region and kind had for answers in one second. Latencies run from schedule to answer."""
+    """What one Region, kind and key class had for answers in one second. Latencies run from schedule to answer."""
 
     second: int
-    """From t0."""
+    """From t0, in which they were answered."""
+    phase: int
+    """Position of the phase in which they should have been sent; 0 where there are none."""
     region: str
     kind: str
+    key_class: str | None
     ok: int
     fail: int
     unknown: int
+    intents: int
+    """First attempts; the others are further ones."""
     errors: dict[str, int]
     buckets: Int64
     """Ascending indices of the histogram's buckets that have a count …"""
@@ -57,45 +63,65 @@ class Cell:
     most_ns: int
     sum_ns: int
 
+    @property
+    def name(self) -> str:
+        """Of the operations, as Locust's tables have it: ``add``, ``add hot``."""
+        return self.kind if self.key_class is None else f"{self.kind} {self.key_class}"
+
     def message(self) -> dict[str, Any]:
         """For the master."""
-        return {
-            "second": self.second,
-            "region": self.region,
-            "kind": self.kind,
-            "counts": [self.ok, self.fail, self.unknown, self.errors.get(CONFLICT, 0)],
-            "buckets": np.column_stack((self.buckets, self.counts)).tobytes(),
-        }
+        values: dict[str, Any] = {name: getattr(self, name) for name in _PLAIN}
+        values["histogram"] = np.column_stack((self.buckets, self.counts)).astype(np.int32).tobytes()
+        return values
+
+    @classmethod
+    def of(cls, message: dict[str, Any]) -> Cell:
+        """From the worker."""
+        pairs = np.frombuffer(message["histogram"], np.int32).astype(np.int64).reshape(-1, 2)
+        return cls(buckets=pairs[:, 0], counts=pairs[:, 1], **{name: message[name] for name in _PLAIN})
 
 
-def cells_of(rows: Rows, recorder: Recorder, t0_ns: int) -> Iterator[Cell]:
-    """A batch's rows by second, Region and kind."""
+_PLAIN: Final = tuple(name for name in Cell.__slots__ if name not in ("buckets", "counts"))
+
+
+def cells_of(rows: Rows, recorder: Recorder, t0_ns: int, phases: Sequence[PlannedPhase] = ()) -> Iterator[Cell]:
+    """A batch's rows by second, phase, Region, kind and key class."""
     if not len(rows):
         return
-    end_ns = rows["end_ns"].astype(np.int64)
-    group = (
-        (end_ns - t0_ns) // SECOND_NS * (_REGIONS * _KINDS) + rows["region"].astype(np.int64) * _KINDS + rows["kind"]
+    end_ns, scheduled_ns = rows["end_ns"].astype(np.int64), rows["scheduled_ns"].astype(np.int64)
+    columns = (
+        (end_ns - t0_ns) // SECOND_NS,
+        _phase_of(scheduled_ns - t0_ns, phases),
+        rows["region"].astype(np.int64),
+        rows["kind"].astype(np.int64),
+        rows["key_class"].astype(np.int64),
     )
-    order = np.argsort(group, kind="stable")
-    group = group[order]
-    latency_ns = (end_ns - rows["scheduled_ns"])[order]
+    order = np.lexsort(columns[::-1])
+    columns = tuple(column[order] for column in columns)
+    latency_ns = (end_ns - scheduled_ns)[order]
     bucket = histogram.bucket_of(latency_ns)
-    outcome, error = rows["outcome"][order], rows["error"][order]
-    starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
-    for first, last in zip(starts, [*starts[1:], len(group)], strict=True):
-        mine = slice(int(first), int(last))
-        second, tag = divmod(int(group[first]), _REGIONS * _KINDS)
-        region, kind = divmod(tag, _KINDS)
+    outcome, error, first = rows["outcome"][order], rows["error"][order], rows["attempt"][order] == 1
+    changes = np.zeros(len(order), np.bool_)
+    changes[0] = True
+    for column in columns:
+        changes[1:] |= column[1:] != column[:-1]
+    starts = np.flatnonzero(changes).tolist()
+    for begin, end in zip(starts, [*starts[1:], len(order)], strict=True):
+        mine = slice(begin, end)
+        second, phase, region, kind, key_class = (int(column[begin]) for column in columns)
         ok, fail, unknown = np.bincount(outcome[mine], minlength=len(Outcome)).tolist()
         buckets, counts = np.unique(bucket[mine], return_counts=True)
         mine_ns = latency_ns[mine]
         yield Cell(
             second=second,
+            phase=phase,
             region=recorder.region.texts[region],
             kind=recorder.kind.texts[kind],
+            key_class=recorder.key_class.texts[key_class] if key_class >= 0 else None,
             ok=ok,
             fail=fail,
             unknown=unknown,
+            intents=int(np.count_nonzero(first[mine])),
             errors=_count_errors(error[mine], recorder.error.texts) if fail or unknown else {},
             buckets=buckets,
             counts=counts,
@@ -107,16 +133,36 @@ def cells_of(rows: Rows, recorder: Recorder, t0_ns: int) -> Iterator[Cell]:
 
 def add_to_locust(stats: LocustStats, cell: Cell, t0_ns: int) -> None:
     """Add to Locust's statistics: type is the Region, name the kind. A failed condition is an answer, not a failure."""
-    failures = cell.fail + cell.unknown - cell.errors.get(CONDITION_FAILED, 0)
-    to_epoch_ns = time.time_ns() - monotonic_ns()
+    failed = {error: count for error, count in cell.errors.items() if is_failure(error)}
+    failures = cell.fail + cell.unknown - sum(cell.errors.values()) + sum(failed.values())
+    to_epoch_ns = time.time_ns() - time.monotonic_ns()
     at_s = (t0_ns + to_epoch_ns + cell.second * SECOND_NS + SECOND_NS // 2) // SECOND_NS
-    rounded, which = np.unique(rounded_ms()[cell.buckets], return_inverse=True)
-    times = list(zip(rounded.tolist(), np.bincount(which, cell.counts).astype(int).tolist(), strict=True))
-    for entry in (stats.total, stats.entries[(cell.kind, cell.region)]):
+    times = list(zip(exact_ms()[cell.buckets].tolist(), cell.counts.tolist(), strict=True))
+    for entry in (stats.total, stats.entries[(cell.name, cell.region)]):
         _extend(entry, cell, at_s, failures, times)
-    for error, count in cell.errors.items():
-        if error != CONDITION_FAILED:
-            _add_error(stats, cell, error, count)
+    for error, count in failed.items():
+        _add_error(stats, cell, error, count)
+
+
+def write_exact_times() -> None:
+    """Have Locust's CSV files show percentiles as they are, and not cut down to whole milliseconds."""
+
+    def fields(self: Any, entry: Any, use_current: bool = False) -> list[Any]:
+        if not entry.num_requests:
+            return list(self.percentiles_na)
+        current = use_current and entry.use_response_times_cache
+        percentile = entry.get_current_response_time_percentile if current else entry.get_response_time_percentile
+        return [percentile(share) or 0 for share in self.percentiles_to_report]
+
+    locust_stats.StatsCSV._percentile_fields = fields  # type: ignore[method-assign]
+
+
+def _phase_of(since_t0_ns: Int64, phases: Sequence[PlannedPhase]) -> Int64:
+    """Position of the phase that each time lies in; what is outside of all goes to the nearest."""
+    if len(phases) < 2:
+        return np.zeros(len(since_t0_ns), np.int64)
+    ends = np.cumsum([phase.duration for phase in phases])[:-1] * SECOND_NS
+    return np.searchsorted(np.round(ends).astype(np.int64), since_t0_ns, side="right").astype(np.int64)
 
 
 def _count_errors(codes: Int64, texts: Sequence[str]) -> dict[str, int]:
@@ -137,24 +183,23 @@ def _extend(entry: Any, cell: Cell, at_s: int, failures: int, times: list[tuple[
     entry.total_response_time += cell.sum_ns / 1e6
     entry.min_response_time = least_ms if entry.min_response_time is None else min(least_ms, entry.min_response_time)
     entry.max_response_time = max(most_ms, entry.max_response_time)
-    for rounded_ms, count in times:
-        entry.response_times[rounded_ms] += count
+    for time_ms, count in times:
+        entry.response_times[time_ms] += count
     if failures:
         entry.num_failures += failures
         entry.num_fail_per_sec[at_s] += failures
 
 
 @functools.cache
-def rounded_ms() -> Int64:
-    """By bucket: its time as Locust rounds it, by a function that a locustfile may have replaced before the run."""
-    times_ms = (histogram.HIGHEST_VALUES_NS / 1e6).tolist()
-    return np.fromiter(map(locust_stats.bucket_response_time, times_ms), np.int64, histogram.LENGTH)
+def exact_ms() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """By bucket: the time that stands for it, in milliseconds, to the microsecond."""
+    return np.round(histogram.HIGHEST_VALUES_NS / 1e6, 3)
 
 
 def _add_error(stats: LocustStats, cell: Cell, error: str, count: int) -> None:
-    key = locust_stats.StatsError.create_key(cell.region, cell.kind, error)
+    key = locust_stats.StatsError.create_key(cell.region, cell.name, error)
     entry = stats.errors.get(key)
     if entry is None:
-        entry = stats.errors[key] = locust_stats.StatsError(cell.region, cell.kind, error)
+        entry = stats.errors[key] = locust_stats.StatsError(cell.region, cell.name, error)
     entry.occurred()
     entry.occurrences += count - 1

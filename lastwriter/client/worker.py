@@ -20,12 +20,12 @@ from lastwriter.client.keys import Key, load_keys
 from lastwriter.client.plan import Load, LoadPlan
 from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.recorder import FLUSH_INTERVAL_S, Recorder, Rows
+from lastwriter.client.refusals import RefusalWatch
 from lastwriter.client.retry import Breaker
 from lastwriter.client.routes import SWEEP, RoutedUser, Routes, Routing
-from lastwriter.client.refusals import RefusalWatch
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
-from lastwriter.client.stats import add_to_locust, cells_of, rounded_ms
+from lastwriter.client.stats import cells_of
 from lastwriter.client.table import KeyCodes, Table
 from lastwriter.client.truth import Truth
 from verifier.rundir import RunDirectory
@@ -305,8 +305,7 @@ class WorkerRun:
         for rows in batches:
             if self.routes is not None:
                 self.routes.note(rows)
-            for cell in cells_of(rows, self.recorder, self.t0_ns):
-                add_to_locust(self._environment.stats, cell, self.t0_ns)
+            for cell in cells_of(rows, self.recorder, self.t0_ns, self.plan.phases):
                 answers = cell.ok + cell.fail + cell.unknown
                 self._refusals.add(cell.region, answers, cell.errors, monotonic_ns())
                 self._cells.append(cell.message())
@@ -369,8 +368,6 @@ def warm_up() -> None:
     """Import and work out what would otherwise be done between a plan and its t0, or after it."""
     import lastwriter.client.boto
     import lastwriter.client.wire  # noqa: F401
-
-    rounded_ms()
 
 
 def _client(plan: LoadPlan, region: str, load: Load) -> DynamoClient:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from lastwriter.client import histogram
 from lastwriter.client.live import Live
 from lastwriter.client.plan import PlannedPhase
 from lastwriter.client.recorder import Recorder, Rows
-from lastwriter.client.stats import SECOND_NS, add_to_locust, cells_of
+from lastwriter.client.stats import SECOND_NS, Cell, add_to_locust, cells_of
 from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import Outcome
 from verifier.rundir import RunDirectory
@@ -89,6 +90,7 @@ def test_rows_are_counted_by_second_region_and_kind(tmp_path: Path) -> None:
         (1, "us-west-2", "read", 2, 0, 0),
         (3, "us-west-2", "read", 1, 0, 0),
     ]
+    assert [Cell.of(cell.message()).message() for cell in cells] == [cell.message() for cell in cells]
     assert cells[0].errors == {"ReplicatedWriteConflictException": 1}
     assert (cells[0].least_ns, cells[0].most_ns, cells[0].sum_ns) == (2_000_000, 150_000_000, 156_000_000)
 
@@ -113,6 +115,10 @@ def test_locust_shows_the_same_as_if_it_had_been_told_one_by_one(tmp_path: Path)
         if outcome is not OK:
             theirs.log_error(region, kind, error)
     assert ours.entries.keys() == theirs.entries.keys()
+    latencies_ms: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for region, kind, *_, latency_ns in rows:
+        latencies_ms[kind, region].append(latency_ns / 1e6)
+        latencies_ms["Aggregated", ""].append(latency_ns / 1e6)
     for mine, reference in [(ours.total, theirs.total), *((ours.entries[k], theirs.entries[k]) for k in ours.entries)]:
         assert mine.num_requests == reference.num_requests == sum(mine.num_reqs_per_sec.values())
         assert mine.num_failures == reference.num_failures == sum(mine.num_fail_per_sec.values())
@@ -121,6 +127,9 @@ def test_locust_shows_the_same_as_if_it_had_been_told_one_by_one(tmp_path: Path)
         assert mine.avg_response_time == pytest.approx(reference.avg_response_time)
         for share in (0.5, 0.9, 0.99):
             expected = reference.get_response_time_percentile(share)
+            known = sorted(latencies_ms[mine.name, mine.method])
+            exact = known[int(share * len(known))]
+            assert mine.get_response_time_percentile(share) == pytest.approx(exact, rel=0.002), "three digits"
             assert mine.get_response_time_percentile(share) == pytest.approx(expected, rel=0.1, abs=1)
     occurrences = {error.to_name(): error.occurrences for error in ours.errors.values()}
     assert occurrences == {error.to_name(): error.occurrences for error in theirs.errors.values()}
@@ -152,10 +161,12 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "live.jsonl").read_text().splitlines()]
 
 
+PHASES = [PlannedPhase(name=name, duration="2s") for name in ("baseline", "fault")]
+
+
 @pytest.fixture
 def live(tmp_path: Path) -> Live:
-    phases = [PlannedPhase(name=name, duration="2s") for name in ("baseline", "fault")]
-    view = Live(RunDirectory(tmp_path), phases, ["us-east-1", "us-west-2"], T0)
+    view = Live(RunDirectory(tmp_path), PHASES, ["us-east-1", "us-west-2"], T0)
     view.start([{"worker": 0, "host": "h", "pid": 1}, {"worker": 1, "host": "h", "pid": 2}])
     return view
 
@@ -171,10 +182,10 @@ def test_a_second_is_written_when_every_worker_is_past_it(live: Live, tmp_path: 
     assert (second["second"], second["phase"], second["t_ns"]) == (0, "baseline", T0 + SECOND_NS)
     assert (second["users"], second["offered"], second["sent"], second["late"]) == (6, 15, 14, 1)
     east, west = second["regions"]["us-east-1"], second["regions"]["us-west-2"]
-    counted = {name: east[name] for name in ("rate", "ok", "fail", "unknown", "conflict")}
-    assert counted == {"rate": 7, "ok": 4, "fail": 3, "unknown": 0, "conflict": 2}
+    counted = {name: east[name] for name in ("rate", "intents", "ok", "fail", "unknown", "conflict", "condition")}
+    assert counted == {"rate": 7, "intents": 7, "ok": 4, "fail": 3, "unknown": 0, "conflict": 2, "condition": 1}
     assert east["p50_ms"] == pytest.approx(4, rel=0.01)
-    assert (west["unknown"], west["p99_ms"]) == (1, pytest.approx(800, rel=0.01))
+    assert (west["unknown"], west["timeout"], west["p99_ms"]) == (1, 1, pytest.approx(800, rel=0.01))
 
 
 def test_a_silent_worker_holds_a_second_up_for_two_more_at_most(live: Live, tmp_path: Path) -> None:
@@ -200,7 +211,9 @@ def test_what_comes_too_late_is_counted_in_the_next_second(live: Live, tmp_path:
 
 
 def test_the_histogram_log_opens_with_the_usual_reader(live: Live, tmp_path: Path) -> None:
-    cells = list(cells_of(*record(tmp_path, ROWS), T0))
+    rows, recorder = record(tmp_path, ROWS)
+    rows["key_class"][-1] = recorder.key_class.of("hot")
+    cells = list(cells_of(rows, recorder, T0, PHASES))
     live.add(delta(0, 4, cells))
     live.add(delta(1, 4, cells))
     live.write(T0 + 5 * SECOND_NS, everything=True)
@@ -209,11 +222,11 @@ def test_the_histogram_log_opens_with_the_usual_reader(live: Live, tmp_path: Pat
     )
     intervals = list(iter(reader.get_next_interval_histogram, None))
     assert [(interval.get_tag(), interval.get_total_count()) for interval in intervals] == [
-        ("us-east-1/add", 6),
-        ("us-east-1/cas", 2),
-        ("us-west-2/add", 2),
-        ("us-west-2/read", 4),
-        ("us-west-2/read", 2),
+        ("baseline/us-east-1/add", 6),
+        ("baseline/us-east-1/cas", 2),
+        ("baseline/us-west-2/add", 2),
+        ("baseline/us-west-2/read", 4),
+        ("fault/us-west-2/read/hot", 2),
     ]
     begins = [interval.get_start_time_stamp() / 1000 - reader.get_start_time_sec() for interval in intervals]
     assert begins == pytest.approx([0, 0, 0, 1, 3], abs=0.01)
