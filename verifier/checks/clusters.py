@@ -236,12 +236,10 @@ class _Clusterer:
     def _left_out(self, update: Bool, initial: Replica | None) -> Bool:
         """Keys that this check cannot judge."""
         history = self.history
-        removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
+        removing = of_kind(history, Kind.DELETE) & (history.outcome != Outcome.FAIL)
         left_out = keys_with(history, removing)
         if left_out.any():
-            self.notes.append(
-                noted("{count} keys with deletes or transactions need the general search", int(left_out.sum()))
-            )
+            self.notes.append(noted("{count} keys with deletes need the general search", int(left_out.sum())))
         self.deletes_lost = bool(history.lost) and may_remove(history)
         self.initial: Int64 = np.full(self.keys, ABSENT, np.int64)
         if initial is not None:

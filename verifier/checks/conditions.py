@@ -55,7 +55,7 @@ def check_unique(history: History, context: Context) -> Result:
     rows = np.flatnonzero(creating)
     if not len(rows):
         return Result("unknown", 0, note="no item was created on condition that there was none")
-    removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
+    removing = of_kind(history, Kind.DELETE) & (history.outcome != Outcome.FAIL)
     deleted = keys_with(history, removing)
     began = np.zeros(len(history.keys), np.bool_)
     for replica in list(context.initial.values())[:1]:

@@ -68,7 +68,7 @@ def _superseded(history: History, context: Context, different: Bool) -> list[Vio
     keys = len(history.keys)
     marks = marks_of(history, context)
     change = updates(history) & (history.outcome == Outcome.OK)
-    removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE)
+    removing = of_kind(history, Kind.DELETE)
     last = np.flatnonzero(change & (is_mark(history.saw) | of_kind(history, Kind.DELETE)))
     if not len(last):
         return []

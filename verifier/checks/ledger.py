@@ -66,7 +66,7 @@ class Fates:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Every lost acknowledged write. Arrays of equal length, in order of answer."""
+    """Every lost acknowledged write. Arrays of equal length, by key in order of answer."""
 
     row: Int64
     winner: Int64
@@ -132,13 +132,15 @@ def check_lost(history: History, context: Context) -> Result:
         contradictions = "{count} marks were shown with two different predecessors"
         notes.append(noted(contradictions, balance.lineage.contradictions))
     verdict = judgement(count, judged)
+    first = _first(history.end_ns[lost.row])
     return Result(
         verdict="unknown" if verdict == "holds" and balance.open_lost[1] else verdict,
         exercised=judged,
-        violations=tuple(_lost_violation(history, balance, at) for at in range(min(count, WORST))),
+        violations=tuple(_lost_violation(history, balance, at) for at in first.tolist()),
         count=count,
         note=join_notes(notes),
-        everything=_all_lost(history, lost),
+        everything=_all_lost(history, lost, first),
+        failed=bool(balance.open_lost[1]),
     )
 
 
@@ -154,6 +156,8 @@ def check_twice(history: History, context: Context) -> Result:
     for at in twice.tolist():
         row = int(fates.row[at])
         attempts = np.flatnonzero((history.intent == history.intent[row]) & (balance.lineage.place == Place.INSIDE))
+        if len(np.unique(history.op[attempts])) < len(attempts):
+            attempts = attempts[history.key[attempts] == history.key[row]]
         violations.append(Violation(int(history.key[row]), tuple(attempts.tolist()), int(history.end_ns[row])))
         if len(violations) == WORST:
             break
@@ -161,7 +165,7 @@ def check_twice(history: History, context: Context) -> Result:
     if maybe:
         note = noted("of {count} intents an attempt that never answered may have taken effect too, unseen", maybe)
     verdict = judgement(len(twice), 0 if maybe or not balance.exact else retried)
-    return Result(verdict, retried, tuple(violations), count=len(twice), note=note)
+    return Result(verdict, retried, tuple(violations), count=len(twice), note=note, failed=maybe > 0)
 
 
 # The intent ledger.
@@ -231,6 +235,10 @@ def _fates(history: History, lineage: Lineage) -> Fates:
     rows = np.flatnonzero(updates(history) & lineage.marked[history.key])
     if len(rows) and int(history.attempt[rows].max()) > 1:
         _, code = np.unique(history.intent[rows], return_inverse=True)
+        ops, number, times = np.unique(history.op[rows], return_inverse=True, return_counts=True)
+        if len(ops) < len(rows):  # of a request on several items each is an effect of its own
+            item = np.where(times[number] > 1, history.key[rows] + 1, 0)
+            _, code = np.unique(code.astype(np.int64) * (len(history.keys) + 1) + item, return_inverse=True)
         intents = int(code.max()) + 1
     else:
         code, intents = np.arange(len(rows)), len(rows)
@@ -266,7 +274,7 @@ def _fates(history: History, lineage: Lineage) -> Fates:
 
 def _lost(history: History, lineage: Lineage, fates: Fates) -> Lost:
     rows = fates.row[fates.fate == Fate.LOST]
-    rows = rows[np.argsort(history.end_ns[rows], kind="stable")]
+    rows = rows[np.lexsort((history.op[rows], history.end_ns[rows], history.key[rows]))]
     if not len(rows):
         return Lost(rows, rows, np.zeros(0, np.bool_))
     key = history.key[rows].astype(np.int64)
@@ -370,8 +378,17 @@ def _lost_violation(history: History, balance: Balance, at: int) -> Violation:
     return Violation(int(history.key[row]), rows, int(history.end_ns[row]), facts=facts)
 
 
-def _all_lost(history: History, lost: Lost) -> AllFindings:
+def _first(at_ns: Int64) -> Int64:
+    """Places of the earliest, and of all that are at the same time as the last of them."""
+    if len(at_ns) <= WORST:
+        return np.arange(len(at_ns))
+    return np.flatnonzero(at_ns <= np.partition(at_ns, WORST - 1)[WORST - 1])
+
+
+def _all_lost(history: History, lost: Lost, first: Int64) -> AllFindings:
     rows = np.stack((lost.row, lost.winner), axis=1).ravel()
     real = rows != NOT_FOUND
     offsets = np.concatenate(([0], np.cumsum(real.reshape(-1, 2).sum(axis=1))))
-    return AllFindings(history.key[lost.row].astype(np.int64), history.end_ns[lost.row], offsets, rows[real])
+    return AllFindings(
+        history.key[lost.row].astype(np.int64), history.end_ns[lost.row], offsets, rows[real], worst=first
+    )

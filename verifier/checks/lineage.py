@@ -129,7 +129,7 @@ class _Tracer:
         marked, touched = keys_with(history, update & is_mark(history.saw)), keys_with(history, update)
         for head in heads:
             marked |= is_mark(head)
-        removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
+        removing = of_kind(history, Kind.DELETE) & (history.outcome != Outcome.FAIL)
         deleted = keys_with(history, removing)
 
         chains = [_NO_CHAIN] * keys

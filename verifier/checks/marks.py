@@ -108,7 +108,7 @@ def of_kind(history: History, *kinds: str) -> Bool:
 
 def may_remove(history: History) -> bool:
     """Whether anything in the whole record may have removed an item: then operations that are missing may have, too."""
-    return Kind.DELETE in history.kinds or Kind.TXN_WRITE in history.kinds
+    return Kind.DELETE in history.kinds
 
 
 def updates(history: History) -> Bool:

@@ -58,7 +58,7 @@ def check_forks(history: History, context: Context) -> Result:
     if not len(rows):
         return Result("unknown", 0, note="no write says what it was applied to")
     parent = lineage.parent[rows]
-    removed = keys_with(history, of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL))
+    removed = keys_with(history, of_kind(history, Kind.DELETE) & (history.outcome != Outcome.FAIL))
     rooted = (parent == ROOT) & ~removed[history.key[rows]]
     if history.lost and may_remove(history):
         rooted[:] = False  # an unrecorded delete may have made an item begin anew

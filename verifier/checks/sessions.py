@@ -17,7 +17,7 @@ Older means what the record proves, and nothing else: the newer write was built 
 began after that had been answered. Version numbers of the application prove nothing: under last writer wins they may
 fall lawfully. Source: Terry et al., "Session guarantees for weakly consistent replicated data", PDIS 1994.
 
-Eventual reads promise none of this and are left out; so are keys with deletes or transactions ("no such item" is then
+Eventual reads promise none of this and are left out; so are keys with deletes ("no such item" is then
 not one state but many), as in :mod:`verifier.checks.register`.
 """
 
@@ -75,10 +75,10 @@ class _Steps:
 def _steps(history: History, context: Context) -> tuple[_Steps, list[Note]]:
     notes = []
     update, answered = updates(history), history.outcome == Outcome.OK
-    removing = of_kind(history, Kind.DELETE, Kind.TXN_WRITE)
+    removing = of_kind(history, Kind.DELETE)
     removed = keys_with(history, removing & (history.outcome != Outcome.FAIL))
     if removed.any():
-        notes.append(noted("{count} keys with deletes or transactions are not judged", int(removed.sum())))
+        notes.append(noted("{count} keys with deletes are not judged", int(removed.sum())))
     for replica in list(context.initial.values())[:1]:
         # What an earlier run left may carry marks that this run gives again; they would name the wrong write.
         removed[replica.key[marks_of(history, context).find(replica.w, replica.key) != NOT_FOUND]] = True

@@ -10,9 +10,8 @@ counted.
 **Long fork.** What a Region shows of an item only ever gets newer. So of two transactional reads of the same items in
 one Region one is nowhere older than the other.
 
-**Bank.** Where every change of a group of items (one ``logical_key``, items named ``group/item``) is a transaction
-whose amounts add up to nothing, every transactional read of the whole group adds up to the same, and so does every final
-replica.
+**Bank.** Where every change of a group of items (one ``logical_key``) is a transaction whose amounts add up to nothing,
+every transactional read of the whole group adds up to the same, and so does every final replica.
 """
 
 from __future__ import annotations
@@ -274,10 +273,6 @@ def _group_of_key(history: History) -> Int64:
     group = np.full(len(history.keys), NO_CODE, np.int64)
     grouped = of_kind(history, Kind.TXN_WRITE, Kind.TXN_READ) & (history.logical_key >= 0)
     group[history.key[grouped]] = history.logical_key[grouped]
-    # Only items named ``group/item`` are certain to be judged together (:mod:`verifier.history.keys`).
-    for key in np.flatnonzero(group >= 0).tolist():
-        if not history.keys[key].startswith(f"{history.logical_keys[group[key]]}/"):
-            group[group == group[key]] = NO_CODE
     return group
 
 

@@ -141,8 +141,8 @@ key_class       ``hot``, ``normal`` or null
 key             the item's key
 logical_key     what the user counts, where a pattern spreads one counter over several items; null: the same as ``key``
 value           domain value written (write, cas, create), delta (add), element (set_add, set_remove), number of the
-                entry (append), how many (take); txn_write: the delta where it adds, else the value, and then
-                ``result`` has it too
+                entry (append), how many (take); txn_write (no deletion: that is a delete): the delta where it adds,
+                else the value, and then ``result`` has it too
 expect          the writer (``_w``) that a condition asked for; :data:`ABSENT` = "only if there is no item"
 result          domain value that came back (add: the new value; read: the value read; null if absent or not returned)
 saw             writer of the state observed: ``_w`` read, or handed back by a failed condition; :data:`ABSENT` =
