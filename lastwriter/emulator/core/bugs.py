@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lastwriter.emulator.core.arranged import Arranged
 from lastwriter.emulator.core.durable import (
     DurableJournal,
     DurableMrec,
@@ -24,6 +25,7 @@ from lastwriter.emulator.core.environment import Handle
 from lastwriter.emulator.core.journal import Entry, Journal, Site
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, Replicator, Version
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable, Operation
+from lastwriter.emulator.core.streams import Stream
 from lastwriter.emulator.requests.errors import ApiError
 from lastwriter.emulator.requests.operations import Item, Key, Write
 from lastwriter.errors import UserError
@@ -31,6 +33,8 @@ from lastwriter.errors import UserError
 ONE_IN: Final = 100
 """How many writes there are to one that goes wrong, where a bug does not hit them all (``--bug lost-write=20``)."""
 _TIE_NS: Final = 1_000_000
+FORGETS_NS: Final = 500_000_000
+"""How long ``restart-forgets`` waits before it writes anything down."""
 
 if TYPE_CHECKING:  # what the parts below are mixed into
     from lastwriter.emulator.core.journal import Journal as _Journal
@@ -38,8 +42,9 @@ if TYPE_CHECKING:  # what the parts below are mixed into
     from lastwriter.emulator.core.mrec import MrecTable as _MrecTable
     from lastwriter.emulator.core.mrec import Replicator as _Replicator
     from lastwriter.emulator.core.mrsc import MrscTable as _MrscTable
+    from lastwriter.emulator.core.streams import Stream as _Stream
 else:
-    _MrecTable = _MrscTable = _Journal = _Replica = _Replicator = object
+    _MrecTable = _MrscTable = _Journal = _Replica = _Replicator = _Stream = object
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Engines:
 
     mrec: type[MrecTable] = MrecTable
     mrsc: type[MrscTable] = MrscTable
+    stream: type[Stream] = Stream
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Bug:
     journal: tuple[type, ...] = ()
     replica: tuple[type, ...] = ()
     replicator: tuple[type, ...] = ()
+    stream: tuple[type, ...] = ()
     rare: bool = False
     """It hits one write in :data:`ONE_IN`."""
 
@@ -109,6 +116,7 @@ def engines(bugs: Mapping[str, int], durable: bool = False) -> Engines:
             **one_in,
         ),
         mrsc=mixed(lambda bug: bug.mrsc, MrscTable, journal_class=mixed(lambda bug: bug.journal, Journal), **one_in),
+        stream=mixed(lambda bug: bug.stream, Stream, **one_in),
     )
 
 
@@ -271,6 +279,53 @@ class _WritesTwice(_Rarely):
         super().write(replica, _Twice(write) if self._hits("applied-twice") else write, handle)
 
 
+# -- streams
+
+
+class _RarelyStreams(_Stream):
+    one_in: Mapping[str, int]
+
+    def _hits(self, name: str) -> bool:
+        return self._environment.rng.random() * self.one_in[name] < 1
+
+
+class _DropsRecords(_RarelyStreams):
+    def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
+        if not self._hits("stream-drops"):
+            super().changed(key, old, new)
+
+
+class _RepeatsRecords(_RarelyStreams):
+    def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
+        super().changed(key, old, new)
+        if self._hits("stream-repeats"):
+            super().changed(key, old, new)
+
+
+class _SwapsRecords(_RarelyStreams):
+    late: dict[Key, tuple[Item | None, Item | None]]
+
+    def changed(self, key: Key, old: Item | None, new: Item | None) -> None:
+        late = self.__dict__.setdefault("late", {})
+        if key not in late and self._hits("stream-reorders"):
+            late[key] = old, new  # it waits for the item's next change
+            return
+        super().changed(key, old, new)
+        if key in late:
+            super().changed(key, *late.pop(key))
+
+
+class _RecordsLosers(_Replica):
+    def merge(self, key: Key, version: Version) -> None:
+        super().merge(key, version)
+        current = self.items[key]
+        if current is not version:
+            observers = self.watcher.observers if isinstance(self.watcher, Arranged) else [self.watcher]
+            for stream in observers:
+                if isinstance(stream, Stream):
+                    stream.changed(key, current[2], version[2])
+
+
 _RECORDING: Final = Bug(
     "", "both", "", "", "",
     mrec=(DurableMrec,), mrsc=(DurableMrsc,), journal=(DurableJournal,), replica=(DurableReplica,),
@@ -396,6 +451,41 @@ BUGS: Final[tuple[Bug, ...]] = (
         mrec=(_WritesTwice,),
         mrsc=(_WritesTwice,),
         rare=True,
+    ),
+    Bug(
+        "stream-drops",
+        "both",
+        "a change leaves no record in its Region's stream",
+        "streams are read",
+        "streams",
+        stream=(_DropsRecords,),
+        rare=True,
+    ),
+    Bug(
+        "stream-repeats",
+        "both",
+        "a change is in its Region's stream twice",
+        "streams are read",
+        "streams",
+        stream=(_RepeatsRecords,),
+        rare=True,
+    ),
+    Bug(
+        "stream-reorders",
+        "both",
+        "two changes of an item are in the stream the wrong way round",
+        "streams are read of items that change more than once",
+        "streams",
+        stream=(_SwapsRecords,),
+        rare=True,
+    ),
+    Bug(
+        "stream-losers",
+        "MREC",
+        "a replicated write that is dropped leaves a record in the stream",
+        "two Regions write an item within a replicator's delay, and streams are read",
+        "streams",
+        replica=(_RecordsLosers,),
     ),
 )
 """In the order in which they are documented."""

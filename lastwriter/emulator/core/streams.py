@@ -67,6 +67,7 @@ class Stream:
         self.schema = schema
         self.view_type = view
         self.next = 0
+        self._environment = environment
         self._scheduler = environment.scheduler
         self._records: deque[Record] = deque(maxlen=environment.settings.stream_records)
 
@@ -154,9 +155,12 @@ class Stream:
 class Streams:
     """Every stream of the emulator, and the operations of the streams' API."""
 
-    def __init__(self, environment: Environment, wall: Callable[[], float]) -> None:
+    def __init__(
+        self, environment: Environment, wall: Callable[[], float], stream_class: type[Stream] = Stream
+    ) -> None:
         self._environment = environment
         self._wall = wall
+        self._stream_class = stream_class
         self._streams: dict[str, dict[str, Stream]] = {}  # Region → ARN → stream
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "ListStreams": self.list,
@@ -181,7 +185,7 @@ class Streams:
         """The member has a stream of that label; it is told of changes by whoever restores it."""
         view = member.table.stream_view_type or "NEW_AND_OLD_IMAGES"
         arn = f"{member.arn}/stream/{label}"
-        stream = Stream(self._environment, member.region, member.table.schema, arn, view, label, created)
+        stream = self._stream_class(self._environment, member.region, member.table.schema, arn, view, label, created)
         self.keep(stream)
         member.stream_label = label
         member.stream = stream

@@ -79,7 +79,7 @@ class ControlPlane:
         self.serving: dict[str, dict[str, Serving]] = {region: {} for region in regions}
         self.addresses: dict[str, str] = {}
         """Region → host and port, where DescribeEndpoints sends clients."""
-        self.streams = Streams(environment, wall)
+        self.streams = Streams(environment, wall, engines.stream)
         self.properties = Properties(self._later, self._after_copying, self.streams, wall)
         self._ttl = TimeToLive(environment, wall, self._member)
         self.throttling = Throttling(environment)
