@@ -166,10 +166,10 @@ def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, w
         "scheduled_ns": start - 1000,
         "start_ns": start,
         "end_ns": end,
-        "elements": pa.nulls(operations, COLUMNS.field("elements").type),
     }
+    columns |= {one.name: pa.nulls(operations, one.type) for one in COLUMNS if one.name not in columns}
     table = pa.table({name: pa.array(column) if isinstance(column, np.ndarray) else column
-                      for name, column in columns.items()}).cast(COLUMNS)  # fmt: skip
+                      for name, column in columns.items()}).select(COLUMNS.names).cast(COLUMNS)  # fmt: skip
     for number in range(workers):
         mine = table.filter(pa.array(worker == number))
         mine = mine.replace_schema_metadata({**(COLUMNS.metadata or {}), META_END: str(mine.num_rows)})

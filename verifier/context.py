@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from verifier.checks.types import Context
 from verifier.clocks import clocks_of, worst_epsilon_ns
@@ -12,7 +15,9 @@ from verifier.errors import RecordError
 from verifier.history.columns import History
 from verifier.history.lag import read_slow_seconds
 from verifier.history.reader import read_history, read_replicas, replica_keys
-from verifier.rundir import FaultRecord, RunDirectory, RunInfo
+from verifier.rundir import FaultRecord, RouteEvent, RunDirectory, RunInfo
+
+_Line = TypeVar("_Line", bound=BaseModel)
 
 
 def read_run(directory: RunDirectory) -> RunInfo:
@@ -30,53 +35,73 @@ def read_run(directory: RunDirectory) -> RunInfo:
 
 def read_faults(directory: RunDirectory) -> tuple[FaultRecord, ...]:
     """``faults.jsonl``; the last line of a fault stands, as a fault is written again when it heals."""
-    path = directory.faults
+    faults = _lines(directory.faults, FaultRecord, "the fault windows cannot be trusted")
+    return tuple({fault.id: fault for fault in faults}.values())
+
+
+def read_routes(directory: RunDirectory) -> tuple[RouteEvent, ...]:
+    """``routes.jsonl``: what the application's failover decided and did; empty where no load follows routes."""
+    return tuple(_lines(directory.routes, RouteEvent, "what the failover cost cannot be told"))
+
+
+def _lines(path: Path, model: type[_Line], consequence: str) -> Iterator[_Line]:
+    """The lines of a file, if it is there; the last may be torn by a run that was killed while it wrote it."""
     try:
         text = path.read_text()
     except FileNotFoundError:
-        return ()
+        return
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read ({error})") from None
-    faults: dict[str, FaultRecord] = {}
     whole, _, torn = text.rpartition("\n")
     for number, line in enumerate([*whole.split("\n"), torn], 1):
         if not line.strip():
             continue
         try:
-            fault = FaultRecord.model_validate_json(line)
+            yield model.model_validate_json(line)
         except ValidationError as error:
-            if line is torn:  # a run that was killed while it wrote its last line
-                break
-            raise RecordError(f"{path}:{number}: {_first(error)}; the fault windows cannot be trusted") from None
-        faults[fault.id] = fault
-    return tuple(faults.values())
+            if line is torn:
+                return
+            raise RecordError(f"{path}:{number}: {_first(error)}; {consequence}") from None
+
+
+def context_of_run(directory: RunDirectory) -> Context:
+    """What is known of a run without its operations and items. Raises :class:`RecordError`."""
+    run = read_run(directory)
+    return Context(
+        mode=run.mode,
+        regions=tuple(run.regions),
+        run=run,
+        faults=read_faults(directory),
+        routes=read_routes(directory),
+        clocks=clocks_of(run),
+        slow_seconds={} if run.start_ns is None else read_slow_seconds(directory.history, run.start_ns),
+    )
 
 
 def read_context(path: Path) -> tuple[History, Context]:
     """Everything that a run left, ready to be checked. Raises :class:`RecordError`."""
     directory = RunDirectory(path)
-    run = read_run(directory)
-    faults = read_faults(directory)
+    context = context_of_run(directory)
     history = read_history(directory, replica_keys(directory))
-    clocks = clocks_of(run)
-    if clocks is not None:
-        history = clocks.corrected(history)
-    history, initial = read_replicas(directory, "initial", history)
-    history, final = read_replicas(directory, "final", history)
-    slow = {} if run.start_ns is None else read_slow_seconds(directory.history, run.start_ns)
-    context = Context(
-        mode=run.mode,
-        regions=tuple(run.regions),
-        run=run,
-        faults=faults,
-        initial=initial,
-        final={region: final[region] for region in (*run.regions, *final) if region in final},
-        epsilon_ns=worst_epsilon_ns(clocks, history),
-        clocks=clocks,
-        first_scheduled_ns=int(history.scheduled_ns.min()) if len(history) else None,
-        slow_seconds=slow,
-    )
-    return history, context
+    if context.clocks is not None:
+        history = context.clocks.corrected(history)
+    first = int(history.scheduled_ns.min()) if len(history) else None
+    epsilon = worst_epsilon_ns(context.clocks, history)
+    return _with_replicas(directory, history, replace(context, epsilon_ns=epsilon, first_scheduled_ns=first))
+
+
+def context_of_part(directory: RunDirectory, context: Context, history: History) -> tuple[History, Context]:
+    """The context of a run for some of its keys, those of the history; and the history. Raises :class:`RecordError`."""
+    return _with_replicas(directory, history, replace(context, shared={}), part=True)
+
+
+def _with_replicas(
+    directory: RunDirectory, history: History, context: Context, *, part: bool = False
+) -> tuple[History, Context]:
+    history, initial = read_replicas(directory, "initial", history, part=part)
+    history, final = read_replicas(directory, "final", history, part=part)
+    regions = [region for region in dict.fromkeys([*context.run.regions, *final]) if region in final]
+    return history, replace(context, initial=initial, final={region: final[region] for region in regions})
 
 
 def _first(error: ValidationError) -> str:

@@ -11,8 +11,11 @@ is room, and the sum is the same to the byte, however many parts there were. Tha
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -24,13 +27,18 @@ from verifier.checks.registry import CHECK, CheckRow
 from verifier.checks.types import Context, Result, Violation, counted, join_notes
 from verifier.contract import applicable, violations
 from verifier.history.columns import History
-from verifier.latency import Group, Latencies, intents_of, latencies_of
+from verifier.history.parts import read_piece, write_piece
+from verifier.history.tokens import merged
+from verifier.latency import Group, Latencies, latencies_of
 from verifier.metrics import METRICS, Facts, Selection
 from verifier.outputs.findings import findings_table
 from verifier.outputs.lost import lost_lines
+from verifier.patterns import count_intents
+from verifier.rpo import Losses, losses_of
+from verifier.rto import count_windows
 from verifier.staleness import Stale, stale_of
 from verifier.tally import Tally, failure
-from verifier.verdict import Finding, Intents, merge
+from verifier.verdict import Finding, merge
 
 Say = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is behind."""
@@ -57,8 +65,8 @@ class CheckPart:
 
     result: Result
     candidates: tuple[Candidate, ...]
-    findings: pa.Table
-    """All findings (:data:`verifier.outputs.findings.COLUMNS` but the sentence), by key."""
+    findings: pa.Table | Path
+    """All findings (:data:`verifier.outputs.findings.COLUMNS` but the sentence), by key; or where they are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +76,17 @@ class Part:
     operations: int
     checks: Mapping[str, CheckPart]
     account: Account
-    lost: bytes
-    """Lines of lost.jsonl."""
+    lost: bytes | Path
+    """Lines of lost.jsonl; or where they were laid down."""
     tallies: tuple[Tally, ...]
     """One for each metric asked for."""
     stale: Stale
     latencies: Mapping[Group, Latencies]
-    intents: Intents
+    intents: Tally
+    windows: Tally
+    """Of users' waiting after faults (:mod:`verifier.rto`)."""
+    losses: Losses
+    """Of failovers (:mod:`verifier.rpo`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,7 @@ class Concluded:
 def examine(history: History, context: Context, asked: Sequence[Asked], say: Say) -> Part:
     """Judge and count one part."""
     say("following the lineages", 0.0)
+    attempts, history = history, merged(history)
     balance = balance_of(history, context)
     results: dict[str, Result] = {}
     rows = applicable(context.mode)
@@ -100,7 +113,7 @@ def examine(history: History, context: Context, asked: Sequence[Asked], say: Say
         say(f"checking: {row.statement}", 0.1 + 0.7 * at / len(rows))
         results[row.name] = run_check(row, history, context)
     say("measuring", 0.8)
-    facts = Facts(history, context, balance, results)
+    facts = Facts(attempts, context, balance, results)
     return Part(
         operations=len(history),
         checks={name: _check_part(CHECK[name], history, context, result) for name, result in results.items()},
@@ -108,8 +121,10 @@ def examine(history: History, context: Context, asked: Sequence[Asked], say: Say
         lost=lost_lines(history, context, balance),
         tallies=tuple(_counted(facts, metric, selection) for metric, selection in asked),
         stale=stale_of(history, results),
-        latencies=latencies_of(history, context),
-        intents=intents_of(history),
+        latencies=latencies_of(attempts, context),
+        intents=count_intents(attempts, context, balance),
+        windows=count_windows(attempts, context),
+        losses=losses_of(history, context, balance),
     )
 
 
@@ -158,16 +173,36 @@ def told(part: Part) -> Part:
         )
         for name, check in part.checks.items()
     }
-    return Part(
-        part.operations,
-        checks,
-        part.account,
-        part.lost,
-        part.tallies,
-        part.stale,
-        part.latencies,
-        part.intents,
-    )
+    return replace(part, checks=checks)
+
+
+def laid_down(part: Part, folder: Path, number: int) -> Part:
+    """The same part (:func:`told`) with what may be large in files of this folder."""
+    checks = {}
+    for name, check in part.checks.items():
+        assert isinstance(check.findings, pa.Table)
+        path = folder / f"findings-{number:06}-{name}"
+        if len(check.findings):
+            write_piece(check.findings.unify_dictionaries(), path)
+        checks[name] = replace(check, findings=path if len(check.findings) else check.findings)
+    lost = folder / f"lost-{number:06}"
+    assert isinstance(part.lost, bytes)
+    lost.write_bytes(part.lost)
+    return replace(part, checks=checks, lost=lost)
+
+
+def findings_of(check: CheckPart) -> pa.Table:
+    """All findings of a check of one part, wherever they are."""
+    return read_piece(check.findings) if isinstance(check.findings, Path) else check.findings
+
+
+def copy_lost(part: Part, into: BinaryIO) -> None:
+    """Write the part's lines of lost.jsonl."""
+    if isinstance(part.lost, bytes):
+        into.write(part.lost)
+        return
+    with part.lost.open("rb") as file:
+        shutil.copyfileobj(file, into)
 
 
 @dataclass(frozen=True, slots=True)

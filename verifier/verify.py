@@ -35,14 +35,14 @@ from verifier.latency import latency_rows
 from verifier.outputs.findings import write_findings
 from verifier.outputs.junit import junit
 from verifier.outputs.markdown import summary
-from verifier.patterns import intents_row
 from verifier.part import Asked, Concluded, Part, conclude, copy_lost, examine, findings_of
-from verifier.rundir import FaultRecord, RunDirectory, RunInfo
+from verifier.patterns import intents_row
+from verifier.rundir import RunDirectory, RunInfo
 from verifier.staleness import staleness_of
 from verifier.tally import added
 from verifier.verdict import VERDICT_SCHEMA, CheckSummary, Verdict
 from verifier.whole import Whole
-from verifier.windows import marked_seconds, seconds_marked, t0_of
+from verifier.windows import marked_seconds, seconds_marked
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is behind."""

@@ -71,10 +71,13 @@ class Order:
         self.host = clocks.hosts_of(history)
         self.before = clocks.epsilon(history, history.start_ns)
         self.after = clocks.epsilon(history, history.end_ns)
-        worst = np.zeros(len(clocks.hosts), np.int64)
-        np.maximum.at(worst, self.host, np.maximum(self.before, self.after))
-        self.worst = worst
-        two = np.sort(np.concatenate((worst[np.unique(self.host)], [0])))  # the sweep's clock is the reference itself
+        self.worst = np.zeros(len(clocks.hosts), np.int64)
+        np.maximum.at(self.worst, self.host, np.maximum(self.before, self.after))
+        here = np.unique(self.host)
+        if context.worst_epsilon_ns is not None:  # these are some of the operations: the others are as certain
+            here = np.array(sorted(context.worst_epsilon_ns), np.int64)
+            self.worst[here] = [context.worst_epsilon_ns[host] for host in here.tolist()]
+        two = np.sort(np.concatenate((self.worst[here], [0])))  # the sweep's clock is the reference itself
         self.least_ns = int(two[0] + two[1]) if len(two) > 1 else 0
 
     def widened(self) -> History:

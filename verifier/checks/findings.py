@@ -157,7 +157,7 @@ def _some_of_each(rule: Int64, most: int) -> Int64:
 
 def merge_results(results: Sequence[Result]) -> Result:
     """One result for several that judged different operations (key chunks, Regions)."""
-    parts = [one for one in results if one.exercised or one.violations]
+    parts = [one for one in results if one.exercised or one.violations or one.failed]
     if not parts:
         return results[0] if results else Result("unknown", 0)
     count = sum(len(one.violations) if one.count is None else one.count for one in parts)
@@ -169,6 +169,7 @@ def merge_results(results: Sequence[Result]) -> Result:
         count=count,
         note=join_notes(dict.fromkeys(piece for one in results if one.note for piece in pieces_of(one.note))),
         everything=_joined(columns) if columns else None,
+        failed=any(one.failed for one in parts),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from verifier.clocks import Clocks
 from verifier.history.columns import Float64, History, Int64
-from verifier.rundir import FaultRecord, Mode, RunInfo
+from verifier.rundir import FaultRecord, Mode, RouteEvent, RunInfo
 from verifier.verdict import Judgement
 
 
@@ -45,6 +45,8 @@ class Context:
     regions: tuple[str, ...]
     run: RunInfo
     faults: tuple[FaultRecord, ...] = ()
+    routes: tuple[RouteEvent, ...] = ()
+    """What the application's failover decided and did."""
     initial: Mapping[str, Replica] = field(default_factory=dict)
     """By Region; empty: a fresh table."""
     final: Mapping[str, Replica] = field(default_factory=dict)
@@ -53,6 +55,8 @@ class Context:
     """How wrong any time may be against the reference host's clock; 0 on one host."""
     clocks: Clocks | None = None
     """The hosts and how well their clocks are known; null: there is one host."""
+    worst_epsilon_ns: Mapping[int, int] | None = None
+    """Host → the greatest ε of any of its times, of all that have operations; null: those that are judged are all."""
     first_scheduled_ns: int | None = None
     """When the first operation of the run was due; null: there is none, or those that are judged are all."""
     slow_seconds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -173,7 +177,7 @@ class Result:
     everything: AllFindings | None = None
     """All violations, where ``violations`` holds only the worst few hundred; null: ``violations`` is all of them."""
     failed: bool = False
-    """The check itself failed: whatever else is found, something was not judged."""
+    """The check failed, gave up, or had to leave something open: its verdict counts even where it judged nothing."""
 
 
 def judgement(violations: int, exercised: int) -> Judgement:

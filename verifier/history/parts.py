@@ -20,7 +20,7 @@ from verifier.errors import RecordError
 from verifier.history.columns import History, Int64, Lists, order_by_code
 from verifier.history.reader import check_order, coded_column, lists, numbers, plural_of, read_worker, recoded
 from verifier.history.schema import COLUMNS
-from verifier.history.survey import Plan
+from verifier.history.survey import PartKeys, Plan
 
 _LISTS: Final = tuple(one.name for one in COLUMNS if pa.types.is_list(one.type))
 _CODED: Final = tuple(one.name for one in COLUMNS if pa.types.is_dictionary(one.type))
@@ -78,12 +78,12 @@ def read_piece(path: Path) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
-def history_of_part(plan: Plan, part: int, pieces: Sequence[pa.Table]) -> History:
+def history_of_part(part: PartKeys, pieces: Sequence[pa.Table]) -> History:
     """The operations of one part, from all its pieces in order."""
-    names = plan.names_of(part)
+    names = part.names
     table = pa.concat_tables(pieces) if pieces else _table({}, {}, None)
     columns: dict[str, Any] = {}
-    key = _numbers(table, "key") - np.int32(plan.bounds[part])
+    key = _numbers(table, "key") - np.int32(part.first)
     order = order_by_code(key) if bool((key[1:] < key[:-1]).any()) else None
     for one in COLUMNS:
         if one.name in _LISTS:
@@ -94,7 +94,7 @@ def history_of_part(plan: Plan, part: int, pieces: Sequence[pa.Table]) -> Histor
         columns[one.name] = values if order is None or values.strides == (0,) else values[order]
         if one.name in _CODED:
             columns[plural_of(one.name)] = names.keys if one.name == "key" else names.others[one.name]
-    return History(**columns, lost=plan.lost, incomplete=plan.incomplete)
+    return History(**columns, lost=part.lost, incomplete=part.incomplete)
 
 
 def _table(columns: dict[str, Any], listed: dict[str, Lists | None], order: Int64 | None) -> pa.Table:

@@ -75,6 +75,18 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
+class PartKeys:
+    """What one part is about, and what is known of the whole record."""
+
+    number: int
+    first: int
+    """Number of its first key among all."""
+    names: Names
+    lost: tuple[LostRange, ...]
+    incomplete: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """How a record is judged part by part. Part ``i`` is about ``names.keys[bounds[i]:bounds[i + 1]]``."""
 
@@ -102,9 +114,11 @@ class Plan:
             for first in range(0, source.groups, _GROUPS_A_PIECE)
         ]
 
-    def names_of(self, part: int) -> Names:
-        """The names of one part."""
-        return Names(self.names.keys[self.bounds[part] : self.bounds[part + 1]], self.names.others)
+    def keys_of(self, part: int) -> PartKeys:
+        """What one part is about."""
+        first, last = self.bounds[part : part + 2]
+        names = Names(self.names.keys[first:last], self.names.others)
+        return PartKeys(part, first, names, self.lost, self.incomplete)
 
 
 def rows_on_disk(directory: RunDirectory) -> int:
@@ -172,7 +186,7 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
     )
 
 
-def plan(directory: RunDirectory, surveys: Sequence[Survey], rows_a_part: int, least_parts: int) -> Plan:
+def plan_of(directory: RunDirectory, surveys: Sequence[Survey], rows_a_part: int, least_parts: int) -> Plan:
     """Cut the keys into stretches of about equally many operations, none with more than ``rows_a_part`` if that can be
     (one key is never cut, nor are keys that belong together)."""
     counts: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +53,7 @@ def findings_table(history: History, context: Context, check: str, result: Resul
     return table.take(pa.array(order)), place[worst]
 
 
-def write_findings(path: Path, checks: Iterable[tuple[Sequence[pa.Table], Mapping[tuple[int, int], str]]]) -> None:
+def write_findings(path: Path, checks: Iterable[tuple[Iterable[pa.Table], Mapping[tuple[int, int], str]]]) -> None:
     """Write the whole file: for each check its tables, and the sentences that belong to (table, place)."""
     with pq.ParquetWriter(
         path,

@@ -17,7 +17,7 @@ from verifier.windows import origin_ns
 
 
 def lost_lines(history: History, context: Context, balance: Balance) -> bytes:
-    """The whole file, in order of answer.
+    """The whole file: by key, in order of answer.
 
     ===============  ==========================================================================================
     op, intent       operation id of the acknowledged attempt, and of its intent's first

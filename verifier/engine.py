@@ -1,0 +1,211 @@
+"""Where the parts of a history are judged: in this process, or in several at once.
+
+A record that fits into memory is judged as it is. Another one is looked through (:mod:`verifier.history.survey`), cut
+into parts on disk (:mod:`verifier.history.parts`), and these are judged one after the other, or several at a time.
+Whatever is done where, the sum is the same, so a process more or less is a matter of time only.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+import pyarrow as pa
+
+from verifier.checks.types import Context
+from verifier.context import context_of_part
+from verifier.errors import RecordError
+from verifier.history.parts import PartKeys, history_of_part, read_piece, split, write_piece
+from verifier.history.survey import Plan, Survey, plan_of, survey
+from verifier.part import Asked, Part, Say, examine, laid_down, told
+from verifier.rundir import RunDirectory
+
+DEFAULT_MEMORY_BYTES: Final = 2_000_000_000
+
+BYTES_AN_OPERATION: Final = 400
+"""What judging takes at its peak."""
+
+BYTES_ON_DISK: Final = 64
+"""What an operation takes of the disk while a record is cut into parts."""
+
+WORTH_A_PROCESS: Final = 2_000_000
+"""Operations: with fewer another process costs more time than it saves."""
+
+T = TypeVar("T")
+Call = tuple[Callable[..., T], *tuple[object, ...]]
+"""A function and its arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What judging may take."""
+
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    """Of all processes together. One key is never cut: a hot key with more operations than fit takes what it needs."""
+    jobs: int | None = None
+    """Processes at once; null: as many as there are cores."""
+
+    @property
+    def processes(self) -> int:
+        """How many at most."""
+        return self.jobs if self.jobs is not None else len(os.sched_getaffinity(0))
+
+    def fits(self, rows: int) -> bool:
+        """Whether so many operations are best judged at once, in this process."""
+        return rows * BYTES_AN_OPERATION <= self.memory_bytes and (self.processes == 1 or rows < WORTH_A_PROCESS)
+
+    @property
+    def rows_a_part(self) -> int:
+        """Operations of a part, if every process has one."""
+        return max(1, self.memory_bytes // (BYTES_AN_OPERATION * self.processes))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What became of a record that was judged in parts."""
+
+    context: Context
+    """Of the run; no replicas."""
+    plan: Plan
+    parts: Sequence[Part]
+    """In order. Their files are there until the context that made this is left."""
+    late: frozenset[int]
+    """Seconds in which a worker sent late that did not measure itself."""
+
+
+@contextlib.contextmanager
+def judged_in_parts(
+    directory: RunDirectory, files: Sequence[Path], context: Context, asked: Sequence[Asked], limits: Limits, say: Say
+) -> Iterator[Cut]:
+    """Judge a record part by part. Raises :class:`RecordError`."""
+    t0 = context.run.start_ns or 0
+    with _scratch(directory) as folder, _Workers(limits.processes) as workers:
+        say("looking through the record", 0.0)
+        surveys = workers.all([(_survey, path, t0, context) for path in files], lambda share: None)
+        plan = plan_of(directory, surveys, limits.rows_a_part, limits.processes)
+        _check_room(folder, plan)
+        context = with_clocks_of(context, surveys)
+        pieces = plan.pieces()
+        workers.all(
+            [(_cut_up, plan, *piece, folder) for piece in pieces],
+            lambda share: say("cutting up the record", 0.05 + 0.35 * share),
+        )
+        parts = workers.all(
+            [(_judge, plan.keys_of(number), directory, context, asked, folder) for number in range(plan.parts)],
+            lambda share: say(f"judging {plan.parts:,} parts", 0.4 + 0.45 * share),
+        )
+        yield Cut(context, plan, parts, frozenset(second for one in surveys for second in one.late))
+
+
+def with_clocks_of(context: Context, surveys: Sequence[Survey]) -> Context:
+    """The context with what the times of all workers say of the clocks."""
+    clocks = context.clocks
+    if clocks is None:
+        return context
+    worst: dict[int, int] = {}
+    for one in surveys:
+        if one.rows:
+            host = clocks.host_of(one.worker)
+            worst[host] = max(worst.get(host, 0), one.epsilon_ns)
+    return replace(context, epsilon_ns=max(worst.values(), default=0), worst_epsilon_ns=worst)
+
+
+def judge_pieces(
+    keys: PartKeys, directory: RunDirectory, context: Context, asked: Sequence[Asked], pieces: Sequence[pa.Table]
+) -> Part:
+    """One part, from all its pieces; its findings in words."""
+    history = history_of_part(keys, pieces)
+    if context.clocks is not None:
+        history = context.clocks.corrected(history)
+    history, mine = context_of_part(directory, context, history)
+    return told(examine(history, mine, asked, lambda *_: None))
+
+
+# What the processes do.
+
+
+def _survey(path: Path, t0_ns: int, context: Context) -> Survey:
+    worker = int(path.stem.removeprefix("worker-"))
+    return survey(path, t0_ns, context.clocks, worker in context.slow_seconds)
+
+
+def _cut_up(plan: Plan, source: int, first: int, last: int, folder: Path) -> None:
+    for part, table in split(plan, source, first, last).items():
+        write_piece(table, folder / f"{part:06}-{source:06}-{first:06}.arrow")
+
+
+def _judge(keys: PartKeys, directory: RunDirectory, context: Context, asked: Sequence[Asked], folder: Path) -> Part:
+    paths = sorted(folder.glob(f"{keys.number:06}-*.arrow"))
+    part = judge_pieces(keys, directory, context, asked, [read_piece(path) for path in paths])
+    for path in paths:
+        path.unlink()
+    return laid_down(part, folder, keys.number)
+
+
+class _Workers:
+    """This process, or several others that do the same."""
+
+    def __init__(self, processes: int) -> None:
+        self._processes = processes
+        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> _Workers:
+        if self._processes > 1:
+            # Not forked: whoever calls may have threads, or an event loop that a copy of would wreck.
+            start = multiprocessing.get_context("spawn")
+            self._pool = concurrent.futures.ProcessPoolExecutor(self._processes, mp_context=start)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def all(self, calls: Sequence[Call[T]], done: Callable[[float], None]) -> list[T]:
+        """What each call returns, in order; ``done`` is told the share of them that is behind."""
+        if self._pool is None:
+            results = []
+            for at, (function, *arguments) in enumerate(calls):
+                done(at / len(calls))
+                results.append(function(*arguments))
+            return results
+        futures = [self._pool.submit(function, *arguments) for function, *arguments in calls]
+        try:
+            for at, _ in enumerate(concurrent.futures.as_completed(futures)):
+                done((at + 1) / len(futures))
+            return [future.result() for future in futures]
+        except BrokenProcessPool:
+            raise RecordError(
+                "a process that was judging a part was killed, most likely because memory ran out: "
+                "give less with --memory, or fewer --jobs"
+            ) from None
+
+
+@contextlib.contextmanager
+def _scratch(directory: RunDirectory) -> Iterator[Path]:
+    """A folder for the parts, beside the record if that can be written to."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=".parts-", dir=directory.path))
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="lastwriter-parts-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_room(folder: Path, plan: Plan) -> None:
+    free, needed = shutil.disk_usage(folder).free, plan.rows * BYTES_ON_DISK
+    if needed > free:
+        raise RecordError(
+            f"{folder.parent}: {plan.rows:,} operations have to be cut up on disk, which takes {needed / 1e9:.0f} GB, "
+            f"and {free / 1e9:.0f} GB are free: make room, or give more --memory"
+        )
