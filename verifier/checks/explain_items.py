@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from verifier.checks import transactions
+from verifier.checks import stock, transactions
 from verifier.checks.explain import item, milliseconds, name, region, who
 from verifier.checks.types import Context, Violation
 from verifier.history.columns import History
@@ -119,6 +119,72 @@ def _nobodys_element(told: _Told) -> str:
     return f"{told.blamed()} shows an element of {told.key} that nobody added."
 
 
+def _repeat(told: _Told) -> str:
+    return (
+        f"{told.who('first')} and {told.who('by')} both became entry {told.column('value', 'by'):,} of {_ledger(told)}."
+    )
+
+
+def _reorder(told: _Told) -> str:
+    gap = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "long"
+    return (
+        f"{told.who('by')} became entry {told.column('value', 'by'):,} of {_ledger(told)}, though "
+        f"{told.who('later')} had been answered as entry {told.column('value', 'later'):,} {gap} before that began."
+    )
+
+
+def _gap(told: _Told) -> str:
+    if "gone" in told.rows:
+        return (
+            f"Entry {told.column('value', 'gone'):,} of {_ledger(told)} is missing from every final replica, though "
+            f"{told.who('gone')} took effect."
+        )
+    near = "after" if "after" in told.rows else "before" if "before" in told.rows else None
+    if near is None:
+        return f"{_ledger(told)} has a gap: a number between its lowest and its highest entry is in no final replica."
+    which = told.column("value", near) + (-1 if near == "after" else 1)
+    return (
+        f"{_ledger(told)} has a gap: nobody's entry {which:,} took effect, and yet {told.who(near)} became entry "
+        f"{told.column('value', near):,}."
+    )
+
+
+def _ledger(told: _Told) -> str:
+    rows = (told.history.key == told.found.key) & (told.history.logical_key >= 0)
+    return told.history.logical_keys[int(told.history.logical_key[rows][0])] if rows.any() else told.key
+
+
+def _below_zero(told: _Told) -> str:
+    if "by" in told.rows:
+        return f"{told.who('by')} left {told.column('result', 'by'):,} of {told.key}: less than nothing."
+    replica = told.context.final[str(told.final)]
+    value = int(replica.value[replica.key == told.found.key][0])
+    return f"The final item of {told.final} holds {value:,} of {told.key}: less than nothing."
+
+
+def _oversold(told: _Told) -> str:
+    supply, taken, _ = stock.supply_of(told.history, told.context, told.found.key)
+    return (
+        f"{told.who('by')} was given {told.column('value', 'by'):,} of {told.key}, of which all that there ever was "
+        f"({supply:,}) had been taken by then: {taken - supply:,} were sold that do not exist."
+    )
+
+
+def _miscounted(told: _Told) -> str:
+    supply, sure, perhaps = stock.supply_of(told.history, told.context, told.found.key)
+    replica = told.context.final[str(told.final)]
+    value = int(replica.value[replica.key == told.found.key][0])
+    if value > supply - sure:
+        return (
+            f"The final item of {told.final} offers {value:,} of {told.key}, though of at most {supply:,} there were {sure:,} "
+            f"taken and acknowledged: {value - max(0, supply - sure):,} that were sold are offered again."
+        )
+    return (
+        f"The final item of {told.final} offers {value:,} of {told.key}, less than all takings ({perhaps:,}) can "
+        f"have left of {supply:,}: some were applied twice, or deliveries were lost."
+    )
+
+
 def _lower(text: str) -> str:
     return text[0].lower() + text[1:] if text.startswith("The ") else text
 
@@ -132,4 +198,10 @@ _RULES: Final[Mapping[str, Callable[[_Told], str]]] = {
     "early element": _early_element,
     "seen again": _seen_again,
     "element of nobody": _nobodys_element,
+    "repeat": _repeat,
+    "reorder": _reorder,
+    "gap": _gap,
+    "below zero": _below_zero,
+    "oversold": _oversold,
+    "miscounted": _miscounted,
 }

@@ -17,8 +17,10 @@ from verifier.checks.region_order import check_region_order
 from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
 from verifier.checks.searched import search_counters, search_registers, with_search
+from verifier.checks.sequence import check_gapless
 from verifier.checks.sessions import check_sessions
 from verifier.checks.sets import check_sets
+from verifier.checks.stock import check_stock
 from verifier.checks.store import check_store
 from verifier.checks.transactions import check_bank, check_long_fork, check_torn
 from verifier.checks.types import Check
@@ -188,6 +190,22 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         explain_items.items,
         ("elements",),
         {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "gapless",
+        "ledgers have every number once, in order of time",
+        check_gapless,
+        explain_items.items,
+        ("value", "logical_key", "final"),
+        {"MREC": "invariant", "MRSC": "invariant"},
+    ),
+    CheckRow(
+        "stock",
+        "nothing is taken that is not there",
+        check_stock,
+        explain_items.items,
+        ("value", "result", "final"),
+        {"MREC": "invariant", "MRSC": "invariant"},
     ),
 )
 """In the order in which they are run and printed."""

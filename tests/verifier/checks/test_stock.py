@@ -1,0 +1,89 @@
+"""Stock: what is below zero, oversold or miscounted is found; what unknown outcomes may explain is not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.verifier.builders import REGIONS, Item, Op, build
+from verifier.checks.explain import finding
+from verifier.checks.explain_items import items
+from verifier.checks.stock import check_stock
+from verifier.history.columns import LostRange
+
+A, B, C = REGIONS
+
+
+def take(start: int, end: int, count: int = 1, left: int | None = None, **more: object) -> Op:
+    return Op("take", start, end, value=count, result=left, **more)  # type: ignore[arg-type]
+
+
+def put(start: int, end: int, count: int, kind: str = "create", **more: object) -> Op:
+    return Op(kind, start, end, value=count, **more)  # type: ignore[arg-type]
+
+
+def left(count: int) -> dict[str, dict[str, Item]]:
+    return {A: {"k": Item(count, end=50)}}
+
+
+@pytest.mark.parametrize(
+    ("ops", "final", "rules"),
+    [
+        ([put(0, 1, 2), take(2, 3, 1, 1), take(4, 5, 1, 0)], 0, []),
+        ([put(0, 1, 2), take(2, 3, 1, 1), take(4, 5, 2, -1)], -1, ["below zero", "oversold", "below zero"]),
+        ([put(0, 1, 1), take(2, 3, 1, 0), take(2, 4, 1, 0, region=B)], 0, ["oversold"]),
+        ([put(0, 1, 3), take(2, 3, 1, 2), take(2, 4, 1, 2, region=B)], 2, ["miscounted"]),  # one taking is lost
+        ([put(0, 1, 3), take(2, 3, 1, 2)], 1, ["miscounted"]),  # applied twice
+        ([put(0, 1, 3), take(2, 3, 1, 2), take(4, 5, 1, outcome="unknown")], 1, []),
+        ([put(0, 1, 3), take(2, 3, 1, 2), take(4, 5, 1, outcome="unknown")], 2, []),
+        ([put(0, 1, 3), take(2, 3, 1, 2), take(4, 5, 1, outcome="fail")], 2, []),
+        ([put(0, 1, 1), put(2, 3, 1, "add", outcome="unknown"), take(4, 5), take(6, 7)], 0, []),
+        ([put(0, 1, 1), put(2, 3, 1, "add"), take(4, 5)], 1, []),
+        ([put(0, 1, 1, "write"), take(4, 5), take(6, 7)], 0, []),  # a count that somebody wrote: not added up
+        ([put(0, 1, 1, "write"), take(4, 5), take(6, 7, 1, -1)], -1, ["below zero", "below zero"]),
+    ],
+)
+def test_nothing_is_sold_that_is_not_there(ops: list[Op], final: int, rules: list[str]) -> None:
+    history, context = build(ops, final=left(final))
+    result = check_stock(history, context)
+    assert sorted(str(one.facts["rule"]) for one in result.violations) == sorted(rules)
+    assert result.verdict == ("violated" if rules else "holds")
+    for one in result.violations:
+        sentence = finding("stock", items, history, context, one).sentence
+        assert "k" in sentence
+        assert sentence.endswith(".")
+
+
+def test_sentences_count() -> None:
+    history, context = build([put(0, 1, 1), take(2, 3, 1, 0), take(2, 4, 1, 0, region=B)], final=left(0))
+    (found,) = check_stock(history, context).violations
+    sentence = finding("stock", items, history, context, found).sentence
+    assert "all that there ever was (1) had been taken by then: 1 were sold that do not exist" in sentence
+    assert int(history.op[found.rows[0]]) == 3
+
+
+def test_a_killed_worker_may_have_delivered() -> None:
+    lost = (LostRange(1, 1 << 48, (1 << 48) + 5, 0),)
+    ops = [put(0, 1, 1), take(2, 3, 1, 0), take(4, 5, 1, 0)]
+    assert check_stock(*build(ops, lost=lost)).verdict == "holds"
+    assert check_stock(*build([*ops, take(6, 7, 1, -1)], lost=lost)).count == 1
+
+
+def test_a_correct_shop_is_never_accused() -> None:
+    for seed in range(80):
+        rng = random.Random(seed)
+        stock, ops = 10, [put(0, 1, 10, op=1)]
+        for number in range(2, 40):
+            outcome = rng.choice(["ok", "ok", "unknown"])
+            applied = outcome == "ok" or rng.random() < 0.5
+            delivery = rng.random() < 0.2
+            count = rng.randint(1, 3)
+            if not delivery and count > stock:
+                ops.append(take(number, number + 9, count, op=number, outcome="fail"))
+                continue
+            stock += (count if delivery else -count) if applied else 0
+            shown = stock if outcome == "ok" else None
+            make = put(number, number + 9, count, "add", op=number, outcome=outcome, result=shown)
+            ops.append(make if delivery else take(number, number + 9, count, shown, op=number, outcome=outcome))
+        assert check_stock(*build(ops, final=left(stock))).verdict == "holds", seed
