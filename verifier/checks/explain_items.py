@@ -176,8 +176,8 @@ def _miscounted(told: _Told) -> str:
     value = int(replica.value[replica.key == told.found.key][0])
     if value > supply - sure:
         return (
-            f"The final item of {told.final} offers {value:,} of {told.key}, though of at most {supply:,} there were {sure:,} "
-            f"taken and acknowledged: {value - max(0, supply - sure):,} that were sold are offered again."
+            f"The final item of {told.final} offers {value:,} of {told.key}, though of at most {supply:,} "
+            f"{sure:,} were taken and acknowledged: {value - max(0, supply - sure):,} that were sold are offered again."
         )
     return (
         f"The final item of {told.final} offers {value:,} of {told.key}, less than all takings ({perhaps:,}) can "
