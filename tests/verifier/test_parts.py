@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.verifier.builders import REGIONS, Op, add, numbered, write_run, write_stream
+from tests.verifier.builders import Op, add, numbered, write_run
 from tests.verifier.generators import counter_history, damaged, register_history, side_by_side
 from tests.verifier.stores import simulate
 from tests.verifier.test_verify import MS, record

@@ -129,3 +129,29 @@ class History:
 
     def __len__(self) -> int:
         return len(self.op)
+
+
+def one_row_each(history: History) -> bool:
+    """Whether every operation has one row, as all have but requests on several items. Found out once."""
+    known = history.memo.get("one row each")
+    if known is None:
+        known = history.memo["one row each"] = np.array(_all_different(history.op, history.worker))
+    return bool(known)
+
+
+def _all_different(op: Int64, worker: Int16) -> bool:
+    """Ids are dense by worker, so that a table of flags is enough; else a sort."""
+    for number in np.flatnonzero(np.bincount(worker)).tolist() if len(op) else ():
+        mine = op[worker == number]
+        least = int(mine.min())
+        span = int(mine.max()) - least + 1
+        if span <= 8 * len(mine) + 65_536:
+            seen = np.zeros(span, np.bool_)
+            seen[mine - least] = True
+            if int(np.count_nonzero(seen)) != len(mine):
+                return False
+        else:
+            ordered = np.sort(mine)
+            if bool((ordered[1:] == ordered[:-1]).any()):
+                return False
+    return True

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from verifier.checks.types import Replica
 from verifier.errors import RecordError
-from verifier.history.columns import NO_CODE, NULL, History, Int8, Int64, Lists, LostRange, order_by_code
+from verifier.history.columns import NO_CODE, NULL, History, Int8, Int64, Lists, LostRange, one_row_each, order_by_code
 from verifier.history.keys import links_of, ranked, touched_together
 from verifier.history.schema import (
     COLUMNS,
@@ -461,7 +461,7 @@ def _place(directory: RunDirectory, history: History, row: int) -> str:
 def _repeated(history: History) -> int | None:
     """A row whose operation id another row has too, though it is not another item of the same request."""
     op = history.op
-    if not len(op) or _all_different(op):
+    if one_row_each(history):
         return None
     order = np.lexsort((history.key, op))
     same = np.flatnonzero(op[order][1:] == op[order][:-1])
@@ -469,23 +469,6 @@ def _repeated(history: History) -> int | None:
     wrong = (history.key[first] == history.key[second]) | (history.process[first] != history.process[second])
     wrong |= history.start_ns[first] != history.start_ns[second]
     return int(second[wrong][0]) if wrong.any() else None
-
-
-def _all_different(op: Int64) -> bool:
-    """Ids are dense by worker, so that a table of flags is enough; else a sort."""
-    worker = op >> WORKER_SHIFT
-    for number in np.unique(worker[np.flatnonzero(np.diff(worker, prepend=worker[0] - 1))]):
-        mine = op[worker == number]
-        least = int(mine.min())
-        span = int(mine.max()) - least + 1
-        if span <= 8 * len(mine) + 65_536:
-            seen = np.zeros(span, np.bool_)
-            seen[mine - least] = True
-            if int(np.count_nonzero(seen)) != len(mine):
-                return False
-        elif len(np.unique(mine)) != len(mine):
-            return False
-    return True
 
 
 def _check_replica_schema(path: Path, schema: pa.Schema) -> None:
