@@ -349,3 +349,24 @@ def test_the_api_of_2017_is_dead(operation: str, request_: dict[str, Any], error
     assert (call.status, call.error) == (400, error)
     assert words in str(call.body)
     assert w.send(EAST, "ListGlobalTables").body == {"GlobalTables": []}
+
+
+def test_while_replication_is_paused_settings_of_an_mrsc_group_stay() -> None:
+    w = world({**create(OHIO, OREGON), **STRONG})
+    fault = w.fault("replication-paused", OHIO)
+    for region in (EAST, OHIO):
+        call = w.send(region, "UpdateTable", StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"})
+        assert call.error == "ResourceInUseException"
+        assert w.send(region, "UpdateTable", **delete(*(set(REGIONS) - {region}))).error == "ResourceInUseException"
+    w.heal(fault)
+    w.settle()
+    assert w.send(OHIO, "UpdateTable", StreamSpecification={"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}).ok
+
+
+def test_a_witness_takes_its_time_too() -> None:
+    w = world(table_creation="10s")
+    w.wait(10 * S)
+    assert w.send(EAST, "UpdateTable", **create(OHIO), **STRONG, **witness(OREGON)).ok
+    assert table(w, EAST)["GlobalTableWitnesses"] == [{"RegionName": OREGON, "WitnessStatus": "CREATING"}]
+    w.wait(10 * S)
+    assert table(w, EAST)["GlobalTableWitnesses"] == [{"RegionName": OREGON, "WitnessStatus": "ACTIVE"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lastwriter.emulator.core.members import Member, Table
+from lastwriter.emulator.core.mrsc import MrscTable
 from lastwriter.emulator.requests.errors import ApiError, validation
 
 
@@ -32,11 +33,28 @@ def check_deletable(member: Member) -> None:
         )
 
 
+def refuse_while_paused(table: Table) -> None:
+    """An MRSC table's settings stand still while replication of one of its Regions is paused (the words are chosen:
+    AWS documents that, not how it is said)."""
+    if table.mode == "MRSC" and table.engine.lanes.paused_anywhere:
+        raise ApiError(
+            "ResourceInUseException",
+            "Attempt to change a resource which is still in use: Replication of the global table with "
+            f"MultiRegionConsistency set to STRONG is paused: {table.schema.name}",
+        )
+
+
 def refuse_in_strong(table: Table) -> None:
     """Refuse what an MRSC table cannot have."""
     if table.ttl is not None or any(not index.is_global for index in table.schema.indexes):
         what = "Time to live is" if table.ttl is not None else "Local secondary indexes are"
         raise validation(f"{what} not supported for global tables with MultiRegionConsistency set to STRONG.")
+
+
+def refuse_while_paused(table: Table) -> None:
+    """Settings of an MRSC group stay while replication of one of its Regions is paused, catch-up included."""
+    if isinstance(table.engine, MrscTable) and any(site.refusing for site in table.engine.replicas.values()):
+        raise in_use()
 
 
 def in_use() -> ApiError:

@@ -40,7 +40,14 @@ from lastwriter.emulator.core.members import Member, Serving, Table
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, ReplicatorDelay
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.core.properties import Properties
-from lastwriter.emulator.core.refusals import check_deletable, in_use, no_table, not_part, refuse_in_strong
+from lastwriter.emulator.core.refusals import (, refuse_while_paused
+    check_deletable,
+    in_use,
+    no_table,
+    not_part,
+    refuse_in_strong,
+    refuse_while_paused,
+)
 from lastwriter.emulator.core.restores import Restores
 from lastwriter.emulator.core.streams import Streams
 from lastwriter.emulator.core.tagging import Tags, merged
@@ -165,10 +172,12 @@ class ControlPlane:
         name = table_name(request)
         change = parse_update(request)
         member = self._member(region, {"TableName": name})
+        refuse_while_paused(member.table)
         if change.membership is not None:
             self._change_members(member, change.membership)
         else:
             check_free(member.table, request)
+            refuse_while_paused(member.table)
             if member.status != "ACTIVE":
                 raise in_use()
             self.properties.change(member, request)
@@ -262,6 +271,7 @@ class ControlPlane:
         table, region = member.table, member.region
         change.check_regions(region, self._regions, self._environment.settings.mrsc_regions == "any")
         if table.mode == "MRSC":
+            refuse_while_paused(table)
             change.check_mrsc(frozenset(table.members) - {region}, table.witness)
             self._require_active(table)
             self._dissolve(member)
@@ -331,6 +341,9 @@ class ControlPlane:
         engine: MrscTable = self.engines.mrsc(self._environment, (source.region, *change.creations), witness)
         table.engine = self._named(engine)
         table.witness = witness
+        if witness is not None:
+            table.witness_status = "CREATING"
+            self._later(setattr, table, "witness_status", "ACTIVE")
         source.use(engine.replicas[source.region], self.index_later)
         source.status = "UPDATING"
         self._serve(source)
@@ -455,6 +468,8 @@ class ControlPlane:
         """A member that was there before this process: go on with what was being done to it."""
         self.throttling.follow(member)
         self._ttl.follow(member)
+        if member.table.witness_status == "CREATING":
+            self._later(setattr, member.table, "witness_status", "ACTIVE")
         if member.status == "DELETING":
             self._later(self._gone, member)
             return
