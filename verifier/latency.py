@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifier.answers import timed
 from verifier.checks.types import Context
 from verifier.distribution import Distribution
-from verifier.history.columns import Bool, History, Int64
+from verifier.history.columns import History
 from verifier.history.schema import Outcome
-from verifier.metrics import CONDITION_FAILED, CONFLICT, THROTTLED, timed, with_error
-from verifier.verdict import Intents, LatencyRow
+from verifier.verdict import LatencyRow
 from verifier.windows import window_mask, window_names
 
 WHOLE_RUN = "run"
@@ -106,40 +106,3 @@ def _row(window: str, region: str, kind: str, groups: Sequence[Latencies]) -> La
         service_p50_ms=service_p50,
         service_p99_ms=service_p99,
     )
-
-
-def intents_of(history: History) -> Intents:
-    """How many intents there were of some keys, what became of them, and how many attempts they took."""
-    attempts = len(history)
-    if attempts and int(history.attempt.max()) > 1:
-        _, code = np.unique(history.intent, return_inverse=True)
-    else:
-        code = np.arange(attempts)
-    intents = int(code.max()) + 1 if attempts else 0
-    ok = _any(code, history.outcome == Outcome.OK, intents)
-    unknown = _any(code, history.outcome == Outcome.UNKNOWN, intents) & ~ok
-    return Intents(
-        intents=intents,
-        succeeded=int(ok.sum()),
-        failed=intents - int(ok.sum()) - int(unknown.sum()),
-        unknown=int(unknown.sum()),
-        attempts=attempts,
-        amplification=None,
-        conflicts=int(with_error(history, CONFLICT).sum()),
-        throttled=int(with_error(history, *THROTTLED).sum()),
-        condition_failed=int(with_error(history, CONDITION_FAILED).sum()),
-    )
-
-
-def added_intents(parts: Sequence[Intents]) -> Intents:
-    """Of all parts together."""
-    names = [name for name in Intents.model_fields if name != "amplification"]
-    total = {name: sum(getattr(part, name) for part in parts) for name in names}
-    intents, attempts = total["intents"], total["attempts"]
-    return Intents(**total, amplification=round(attempts / intents, 4) if intents else None)
-
-
-def _any(code: Int64, hit: Bool, intents: int) -> Bool:
-    found = np.zeros(intents, np.bool_)
-    found[code[hit]] = True
-    return found

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, timed, with_error
 from verifier.checks.ledger import Balance, Fate
 from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result
@@ -20,22 +21,6 @@ from verifier.tally import Tally, number
 from verifier.values import Unit
 from verifier.whole import Whole
 from verifier.windows import loaded_seconds, window_mask
-
-CONDITION_FAILED: Final = "ConditionalCheckFailedException"
-CONFLICT: Final = "ReplicatedWriteConflictException"
-THROTTLED: Final = frozenset(
-    {
-        "ProvisionedThroughputExceededException",
-        "ThrottlingException",
-        "RequestLimitExceeded",
-        "Throttling",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "TooManyRequestsException",
-    }
-)
-IN_FLIGHT: Final = "InFlight"
-"""The worker stopped before the attempt was answered or given up: its end says nothing about latency."""
 
 TOO_MANY_MARKED_SECONDS: Final = 0.05
 """Above this share of seconds in which the client itself was slow, expectations on latency are inconclusive."""
@@ -91,18 +76,6 @@ def exactly(value: float) -> Measured:
 def unmeasured(reason: str) -> Measured:
     """A number that is not."""
     return Measured(None, None, reason)
-
-
-def timed(history: History) -> Bool:
-    """Rows whose end says how long a user waited."""
-    return with_error(history, IN_FLIGHT, invert=True)
-
-
-def with_error(history: History, *names: str, invert: bool = False) -> Bool:
-    """Rows with one of these errors (or, inverted, with none of them)."""
-    wanted = np.array([*(name in names for name in history.errors), False])
-    hit = np.asarray(wanted[history.error], np.bool_) if wanted.any() else np.zeros(len(history), np.bool_)
-    return ~hit if invert else hit
 
 
 # Functions of the table below, in its order: what is counted, then what that says.
@@ -221,13 +194,13 @@ def _count_conflicts(facts: Facts, selection: Selection) -> Tally:
 def _count_failures(facts: Facts, selection: Selection) -> Tally:
     history = facts.history
     chosen = _select(facts, selection)
-    bad = (history.outcome != Outcome.OK) & with_error(history, CONDITION_FAILED, invert=True)
+    bad = (history.outcome != Outcome.OK) & with_error(history, *CONDITION_FAILED, invert=True)
     return {"part": int((bad & chosen).sum()), "whole": int(chosen.sum())}
 
 
 def _count_answered_intents(facts: Facts, selection: Selection) -> Tally:
     history = facts.history
-    answered = (history.outcome == Outcome.OK) | with_error(history, CONDITION_FAILED)
+    answered = (history.outcome == Outcome.OK) | with_error(history, *CONDITION_FAILED)
     chosen = (history.attempt == 1) & _select(facts, selection)
     open_ = history.intent[chosen & ~answered]  # another attempt may have been answered
     good = int((chosen & answered).sum())
@@ -294,7 +267,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         "count", "attempts refused with ReplicatedWriteConflictException", _count_errors(CONFLICT), _total
     ),
     "conflict_rate": Metric("share", "the same as a share of the attempts to write", _count_conflicts, _share),
-    "condition_failed": Metric("count", "attempts whose condition failed", _count_errors(CONDITION_FAILED), _total),
+    "condition_failed": Metric("count", "attempts whose condition failed", _count_errors(*CONDITION_FAILED), _total),
     "throttled": Metric("count", "attempts that were throttled", _count_errors(*THROTTLED), _total),
     "refused": Metric("count", "intents to write whose every attempt failed", _count_fates, _refused),
     "unknown_writes": Metric(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from verifier.outputs.junit import expectation_text
+from verifier.recovery import fault_lines
 from verifier.values import format_ms
 from verifier.verdict import WORDS, ContractRow, InvariantRow, LatencyRow, Verdict
 from verifier.windows import AROUND_FAULTS
@@ -19,6 +20,7 @@ def terminal_lines(verdict: Verdict) -> list[str]:
     lines += _paragraph("Lost", ledger_lines(verdict))
     lines += _paragraph("Stale", _stale(verdict))
     lines += _paragraph("Faults", [_fault(verdict, at) for at in range(len(verdict.faults))])
+    lines += _paragraph("What the faults cost", fault_lines(verdict.faults))
     lines += _paragraph("Latency from schedule to answer, p50 / p99", _latency(verdict))
     lines += _paragraph("Intents", _intents(verdict))
     lines += _paragraph(
@@ -119,6 +121,11 @@ def _intents(verdict: Verdict) -> list[str]:
         f"{intents.intents:,} intents took {intents.attempts:,} attempts: {intents.succeeded:,} succeeded, "
         f"{intents.failed:,} failed, {intents.unknown:,} unknown"
     ]
+    if intents.p50_ms is not None and intents.p99_ms is not None and intents.max_ms is not None:
+        lines.append(
+            f"from the first schedule to the final answer p50 {format_ms(intents.p50_ms)}, "
+            f"p99 {format_ms(intents.p99_ms)}, max {format_ms(intents.max_ms)}"
+        )
     refusals = {"conflicts": intents.conflicts, "throttled": intents.throttled, "conditions": intents.condition_failed}
     said = [f"{count:,} {name}" for name, count in refusals.items() if count]
     return lines + ([f"refused attempts: {', '.join(said)}"] if said else [])

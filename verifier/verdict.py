@@ -164,6 +164,53 @@ class Ledger(_Part):
     exact: bool = Field(True, description="false: part of the record is missing, totals are bounds")
 
 
+class RpoProof(_Part):
+    """One acknowledged write that the failover does not find, and what shows that."""
+
+    key: str
+    op: int
+    shown_by: int = Field(description="operation that shows the state without it")
+    fate: Literal["delayed", "destroyed", "open"]
+    before_ms: float = Field(description="how long before the failover it had been acknowledged")
+    sentence: str
+
+
+class Rpo(_Part):
+    """What giving up one Region cost, by the first read of each item elsewhere.
+
+    ``acknowledged = present + superseded + missing + unread + unclear``; ``missing = delayed + destroyed + open``.
+    """
+
+    region: str = Field(description="the Region that was lost")
+    failover_ns: int = Field(description="when it was given up, from t0")
+    decided: bool = Field(description="by the application (routes.jsonl); else this is the onset of the fault")
+    acknowledged: int = Field(description="writes that it had acknowledged by then")
+    present: int
+    superseded: int = Field(description="not there, but a blind write that is not wholly before it had overwritten it")
+    missing: int
+    delayed: int = Field(description="missing then, and in what the item finally holds")
+    destroyed: int = Field(description="missing then, and for good")
+    unread: int = Field(description="of items that nobody read elsewhere before the fault was over: not known")
+    unclear: int = Field(description="read, but the record does not show how that state came about")
+    time_ms: float | None = Field(description="RPO: from the earliest missing write's answer to the failover")
+    proofs: list[RpoProof] = Field(default=[], description="the missing writes acknowledged longest before")
+
+
+class Rto(_Part):
+    """How long the users of one Region went without answers to one kind of intent, from the onset of the fault."""
+
+    population: str = Field(description="Region that the users live in")
+    failover: str = Field(description="what they do when it does not answer: none, routed, sdk-retry")
+    kind: str
+    recovered: bool | None = Field(description="every window was good from some time on; null: not to be told")
+    time_ms: float | None = Field(description="RTO, to a window; not recovered: at least so long")
+    window_s: int | None
+    objective: float = Field(description="least share of answered intents of a good window")
+    due: int = Field(description="intents that were due while the fault was in effect")
+    answered: int = Field(description="of them answered within five seconds")
+    reason: str | None = None
+
+
 class FaultRow(_Part):
     """One fault as it was asked for and as it was observed. Nanoseconds from t0."""
 
@@ -174,8 +221,8 @@ class FaultRow(_Part):
     asked_ns: int
     onset_ns: int | None
     healed_ns: int | None
-    rpo: dict[str, Any] | None = None
-    rto: dict[str, Any] | None = None
+    rpo: list[Rpo] = Field(default=[], description="one for each Region that it took away")
+    rto: list[Rto] = Field(default=[], description="by population and kind of those that had intents due")
 
 
 class LatencyRow(_Part):
@@ -209,6 +256,27 @@ class Staleness(_Part):
     worst: Finding | None = None
 
 
+class IntentRow(_Part):
+    """Intents of one load in one stretch of time: what its pattern made of that. Reads and writes together."""
+
+    workload: str
+    pattern: str | None = Field(description="null: the profile does not say")
+    keys: str = Field(description="what the load's keys begin with")
+    window: str = Field(description="before or after all faults, or the id of one; run: there were none")
+    intents: int
+    attempts: int
+    answered: int
+    acknowledged: int = Field(description="intents to write that were acknowledged and carry marks")
+    lost: int = Field(description="of them not in what the item finally holds")
+    unattributed: int = Field(description="of them either")
+    twice: int = Field(description="intents applied more than once")
+    refused: int = Field(description="intents to write whose every attempt failed")
+    amplification: float | None = Field(description="attempts per intent")
+    p50_ms: float | None = Field(description="from the first schedule to the final answer, pauses included")
+    p99_ms: float | None
+    max_ms: float | None
+
+
 class Intents(_Part):
     """Intents and the attempts they took."""
 
@@ -217,6 +285,13 @@ class Intents(_Part):
     failed: int
     unknown: int
     attempts: int
+    success_rate: float | None = Field(None, description="share of the intents that succeeded")
+    p50_ms: float | None = Field(None, description="from the first schedule to the final answer, pauses included")
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    p999_ms: float | None = None
+    max_ms: float | None = None
+    by_pattern: list[IntentRow] = Field(default=[], description="load by load, before, during and after the faults")
     amplification: float | None = Field(description="attempts per intent")
     conflicts: int = Field(0, description="attempts refused by ReplicatedWriteConflictException")
     throttled: int = 0

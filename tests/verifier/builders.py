@@ -63,6 +63,8 @@ class Op:
     scheduled: int | None = None
     elements: list[int] | None = None
     logical_key: str | None = None
+    user_region: str | None = None
+    token: int | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,6 @@ def table_of(ops: Iterable[Op]) -> pa.Table:
         "op": [op.op for op in rows],
         "intent": [op.intent for op in rows],
         "attempt": [op.attempt for op in rows],
-        "token": [None for _ in rows],
         "worker": [worker_of(op.op or 0) for op in rows],
         "process": [op.process for op in rows],
         "outcome": [int(OUTCOMES[op.outcome]) for op in rows],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from verifier.headline import share_text
 from verifier.outputs.junit import expectation_text
+from verifier.recovery import fault_lines
 from verifier.rundir import RunInfo
 from verifier.summary import ledger_lines
 from verifier.verdict import WORDS, CheckSummary, ContractRow, InvariantRow, LatencyRow, Verdict
@@ -25,6 +27,12 @@ def summary(verdict: Verdict, run: RunInfo) -> str:
     parts += ["## Expected", _expectations(verdict)]
     parts += ["## Timeline", _timeline(verdict, run)]
     parts += ["## What was lost", _bullets(ledger_lines(verdict))]
+    if recovery := fault_lines(verdict.faults):
+        parts += ["## What the faults cost", _bullets(recovery)]
+        proofs = [proof for fault in verdict.faults for row in fault.rpo for proof in row.proofs[:_FINDINGS_A_CHECK]]
+        parts += [_bullets(proof.sentence for proof in proofs)] if proofs else []
+    if verdict.intents.by_pattern:
+        parts += ["## Pattern by pattern", _patterns(verdict)]
     parts += ["## Contract and invariants", _promises(verdict)]
     found = [check for check in verdict.checks if check.findings]
     if found:
@@ -96,6 +104,25 @@ def _promises(verdict: Verdict) -> str:
     for role, text, row in rows:
         word = WORDS[row.verdict] if row.exercised else "not exercised"
         lines.append(f"| {role} | {text} | {word} | {row.exercised:,} operations | {row.violations:,} |")
+    return "\n".join(lines)
+
+
+def _patterns(verdict: Verdict) -> str:
+    """What became of each load's intents, before, during and after each fault."""
+    named = {fault.id: fault.what for fault in verdict.faults} | {"run": "the whole run"}
+    lines = [
+        "| pattern | keys | when | intents | answered | lost | twice | refused | attempts an intent | p50 | p99 |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in verdict.intents.by_pattern:
+        answered = share_text(row.answered, row.intents)
+        lost = f"{row.lost:,} of {row.acknowledged:,}" + (f" (+{row.unattributed:,}?)" if row.unattributed else "")
+        latency = " | ".join("–" if value is None else f"{value:,.1f} ms" for value in (row.p50_ms, row.p99_ms))
+        lines.append(
+            f"| {row.pattern or row.workload} | {_cell(row.keys)} | {_cell(named.get(row.window, row.window))} | "
+            f"{row.intents:,} | {answered} | {lost} | {row.twice:,} | {row.refused:,} | {row.amplification} | "
+            f"{latency} |"
+        )
     return "\n".join(lines)
 
 

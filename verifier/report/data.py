@@ -86,6 +86,8 @@ class PageData:
     findings_total: int
     statements: dict[str, str]
     """Check → what holds if it finds nothing."""
+    windows_named: dict[str, str]
+    """Window of a load's intents → in words."""
     script: dict[str, Any]
     """What the page's script reads."""
 
@@ -116,6 +118,7 @@ def page_data(
         loss_winners=winners,
         loss_matrix=matrix,
         loss_by_key=_loss_by_key(verdict, regions, lost),
+        windows_named={"run": "the whole run"} | {fault.id: fault.what for fault in verdict.faults},
         loss_has_regions=bool(lost.by_key),
         drawn_as_a_whole=bool(operations),
         findings_shown=len(findings),

@@ -15,6 +15,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from verifier import recovery
 from verifier.report import words
 from verifier.report.data import STATE_OF, PageData
 from verifier.rundir import RunInfo
@@ -122,7 +123,8 @@ def _environment() -> Environment:
         "judgement": words.judgement,
         "ms": words.ms,
         "operator": _operator,
-        "pairs": _pairs,
+        "rpo": recovery.rpo_text,
+        "rto": recovery.rto_text,
         "plural": words.plural,
         "share": words.share,
         "size": words.size,
@@ -135,10 +137,6 @@ def _environment() -> Environment:
 
 def _operator(value: str) -> str:
     return {"==": "=", "!=": "≠", "<=": "≤", ">=": "≥"}.get(value, value)
-
-
-def _pairs(value: Mapping[str, Any] | None) -> str:
-    return words.NOT_KNOWN if not value else ", ".join(f"{name} {figure}" for name, figure in value.items())
 
 
 def _profile_name(run: RunInfo) -> str:
@@ -171,6 +169,10 @@ def _run_facts(page: PageData) -> list[tuple[str, str]]:
             "Intents",
             f"{intents.intents:,}: {intents.succeeded:,} succeeded, {intents.failed:,} failed, "
             f"{intents.unknown:,} unknown; {words.plural(intents.attempts, 'attempt')}",
+        ),
+        (
+            "From schedule to final answer",
+            f"p50 {words.ms(intents.p50_ms)}, p99 {words.ms(intents.p99_ms)}, max {words.ms(intents.max_ms)}",
         ),
         (
             "Refusals",

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from verifier.answers import IN_FLIGHT
 from verifier.history.columns import Bool, Float64, History, Int8, Int64
 from verifier.history.schema import UPDATES, Outcome
-from verifier.metrics import IN_FLIGHT
 
 MAX_BUCKETS: Final = 600
 """What a screen can show; the page's size depends on it and not on the length of the run."""

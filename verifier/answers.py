@@ -1,0 +1,39 @@
+"""What an error says of an attempt: whether it is an answer, a refusal that may be repeated, or no word at all."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from verifier.history.columns import Bool, History
+from verifier.history.schema import ALREADY_APPLIED
+
+CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailedException", ALREADY_APPLIED})
+"""The condition of a write did not hold: an answer."""
+CONFLICT: Final = "ReplicatedWriteConflictException"
+THROTTLED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ThrottlingException",
+        "RequestLimitExceeded",
+        "Throttling",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "TooManyRequestsException",
+    }
+)
+IN_FLIGHT: Final = "InFlight"
+"""The worker stopped before the attempt was answered or given up: its end says nothing about latency."""
+
+
+def timed(history: History) -> Bool:
+    """Rows whose end says how long a user waited."""
+    return with_error(history, IN_FLIGHT, invert=True)
+
+
+def with_error(history: History, *names: str, invert: bool = False) -> Bool:
+    """Rows with one of these errors (or, inverted, with none of them)."""
+    wanted = np.array([*(name in names for name in history.errors), False])
+    hit = np.asarray(wanted[history.error], np.bool_) if wanted.any() else np.zeros(len(history), np.bool_)
+    return ~hit if invert else hit
