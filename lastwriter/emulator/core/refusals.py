@@ -33,17 +33,6 @@ def check_deletable(member: Member) -> None:
         )
 
 
-def refuse_while_paused(table: Table) -> None:
-    """An MRSC table's settings stand still while replication of one of its Regions is paused (the words are chosen:
-    AWS documents that, not how it is said)."""
-    if table.mode == "MRSC" and table.engine.lanes.paused_anywhere:
-        raise ApiError(
-            "ResourceInUseException",
-            "Attempt to change a resource which is still in use: Replication of the global table with "
-            f"MultiRegionConsistency set to STRONG is paused: {table.schema.name}",
-        )
-
-
 def refuse_in_strong(table: Table) -> None:
     """Refuse what an MRSC table cannot have."""
     if table.ttl is not None or any(not index.is_global for index in table.schema.indexes):

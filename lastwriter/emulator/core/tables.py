@@ -40,7 +40,7 @@ from lastwriter.emulator.core.members import Member, Serving, Table
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable, ReplicatorDelay
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.core.properties import Properties
-from lastwriter.emulator.core.refusals import (, refuse_while_paused
+from lastwriter.emulator.core.refusals import (
     check_deletable,
     in_use,
     no_table,
@@ -177,7 +177,6 @@ class ControlPlane:
             self._change_members(member, change.membership)
         else:
             check_free(member.table, request)
-            refuse_while_paused(member.table)
             if member.status != "ACTIVE":
                 raise in_use()
             self.properties.change(member, request)
