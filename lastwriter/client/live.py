@@ -131,6 +131,12 @@ class Live:
         parts = (phase, cell.region, cell.kind, cell.key_class)
         return "/".join(_NOT_IN_A_TAG.sub("_", part) for part in parts if part is not None)
 
+    def idle(self) -> bool:
+        """Whether every worker has reported since t0, and none has a user left."""
+        return self._started and all(
+            upto_ns > self._t0_ns and not self._users.get(worker) for worker, upto_ns in self._upto_ns.items()
+        )
+
     def lost(self, worker: int) -> None:
         """A worker is gone: nobody waits for its reports."""
         self._upto_ns.pop(worker, None)

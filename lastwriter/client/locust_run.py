@@ -32,6 +32,9 @@ PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
 _QUIT_S: Final = 15.0
 """Most time that a process without supervisor takes to end in order."""
 
+_LAST_REQUEST_S: Final = 10.0
+"""Most time that a user may take for its last request, unless Locust's ``--stop-timeout`` says otherwise."""
+
 logger = logging.getLogger(__name__)
 
 _installed = False
@@ -77,6 +80,8 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
 
 def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator) -> None:
     write_exact_times()
+    # Users that Locust takes away in the middle of a run (a load shape does) end what they are doing.
+    environment.stop_timeout = environment.stop_timeout or _LAST_REQUEST_S
     environment.dispatcher_class = functools.partial(PlanDispatcher, assigned=lambda: coordinator.assigned)
     if coordinator.supervised:
         environment.process_exit_code = 0  # failed operations are what a drill is for

@@ -101,6 +101,8 @@ class MasterRun:
         self._lost: set[int] = set()
         self._live: Live | None = None
         self._failover: Failover | None = None
+        # Where every load has only so much to do, nobody needs the rest of the phases.
+        self._ends_early = bool(plan.phases) and all(load.intents is not None for load in plan.loads)
         self._early: list[dict[str, Any]] = []
         self._released = self._finished = False
         self._closed = Event()
@@ -350,6 +352,9 @@ class MasterRun:
             gevent.sleep(_TICK_S)
             if self._live is not None:
                 self._live.write(time.monotonic_ns())
+                if self._ends_early and self._live.idle():
+                    self._owner.end()
+                    return
             self._look_for_lost()
             if self._ids and len(self._lost) == len(self._ids):
                 self._owner.abort("every worker was lost")

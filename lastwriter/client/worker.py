@@ -27,6 +27,7 @@ from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
 from lastwriter.client.stats import cells_of
 from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.telling import telling
 from lastwriter.client.truth import Truth
 from verifier.rundir import RunDirectory
 
@@ -172,7 +173,8 @@ class WorkerRun:
         """The client of a Region, shared by all users that ask it with the same deadlines."""
         place = (region, load.deadline, load.connect_deadline)
         if place not in self._clients:
-            self._clients[place] = self._client_of(self.plan, region, load)
+            client = self._client_of(self.plan, region, load)
+            self._clients[place] = telling(client, region, self._environment.events.request)
         return self._clients[place]
 
     def count_sent(self, now_ns: int, *, offered: bool = False, late: bool = False) -> None:
