@@ -16,9 +16,13 @@ from verifier.checks.types import Context, Result
 from verifier.distribution import NOTHING, Distribution
 from verifier.history.columns import NO_CODE, Bool, History
 from verifier.history.schema import Kind, Outcome
+from verifier.intents import intents_of
+from verifier.rpo import losses_of, rpo_rows
+from verifier.rto import count_windows, rto_rows
 from verifier.staleness import judging_reads, stale_rows
 from verifier.tally import Tally, number
 from verifier.values import Unit
+from verifier.verdict import Rpo
 from verifier.whole import Whole
 from verifier.windows import loaded_seconds, window_mask
 
@@ -244,6 +248,62 @@ def _latency(share: float) -> Callable[[Tally, Whole, Selection], Measured]:
     return measure
 
 
+def _count_succeeded_intents(facts: Facts, selection: Selection) -> Tally:
+    table = intents_of(facts.history, facts.context)
+    chosen = _select(facts, selection)[table.first]
+    return {"part": int((table.succeeded & chosen).sum()), "whole": int(chosen.sum())}
+
+
+def _count_waits(facts: Facts, selection: Selection) -> Tally:
+    history, table = facts.history, intents_of(facts.history, facts.context)
+    chosen = _select(facts, selection)[table.first] & table.answered & table.in_order
+    return {"latency": Distribution.of_ns((table.final_ns - history.scheduled_ns[table.first])[chosen])}
+
+
+def _count_losses(facts: Facts, _: Selection) -> Tally:
+    return losses_of(facts.history, facts.context, facts.balance).tally
+
+
+def _rpo(of: Callable[[Rpo], float | None]) -> Callable[[Tally, Whole, Selection], Measured]:
+    """The worst of all failovers, of one Region where one is asked for."""
+
+    def measure(tally: Tally, whole: Whole, selection: Selection) -> Measured:
+        rows = [row for rows in rpo_rows(tally, (), whole.context).values() for row in rows]
+        rows = [row for row in rows if selection.region in (None, row.region)]
+        if not rows:
+            return unmeasured("no fault took that Region away" if selection.region else "no fault took a Region away")
+        values = [value for value in map(of, rows) if value is not None]
+        open_ = sum(row.unread + row.unclear for row in rows)
+        if not values:
+            return unmeasured("nobody read elsewhere what the lost Region had acknowledged")
+        if open_ or whole.lost:
+            reason = f"of {open_:,} acknowledged writes it is not known whether they were there"
+            return Measured(max(values), math.inf, reason)
+        return exactly(max(values))
+
+    return measure
+
+
+def _count_windows(facts: Facts, _: Selection) -> Tally:
+    return count_windows(facts.history, facts.context)
+
+
+def _rto(tally: Tally, whole: Whole, selection: Selection) -> Measured:
+    """The longest of all faults, populations and kinds, or of those asked for (a Region is where users live)."""
+    rows = [row for rows in rto_rows(tally, whole.context).values() for row in rows]
+    rows = [row for row in rows if selection.region in (None, row.population) and selection.kind in (None, row.kind)]
+    if not rows:
+        return unmeasured("no fault took hold while such intents were due")
+    known = [row.time_ms for row in rows if row.time_ms is not None]
+    least = max(known, default=0.0)
+    if any(row.recovered is False for row in rows):
+        return Measured(least, math.inf, "some users had not recovered when the fault ended")
+    if len(known) < len(rows):
+        reason = next(row.reason for row in rows if row.time_ms is None)
+        return Measured(least, math.inf, reason) if known else unmeasured(reason or "too few intents")
+    return exactly(least)
+
+
 _WHOLE: Final[frozenset[str]] = frozenset()
 
 METRICS: Final[Mapping[str, Metric]] = {
@@ -287,6 +347,34 @@ METRICS: Final[Mapping[str, Metric]] = {
     "p99": Metric("ms", "99 % took no longer", _count_latencies, _latency(0.99)),
     "p999": Metric("ms", "99.9 % took no longer", _count_latencies, _latency(0.999)),
     "max": Metric("ms", "the longest", _count_latencies, _latency(1.0)),
+    "success_rate": Metric("share", "intents of which an attempt succeeded", _count_succeeded_intents, _share),
+    "intent_p50": Metric(
+        "ms", "from an intent's first schedule to its final answer, pauses included", _count_waits, _latency(0.5)
+    ),
+    "intent_p95": Metric("ms", "95 % took no longer", _count_waits, _latency(0.95)),
+    "intent_p99": Metric("ms", "99 % took no longer", _count_waits, _latency(0.99)),
+    "intent_max": Metric("ms", "the longest", _count_waits, _latency(1.0)),
+    "rpo": Metric(
+        "ms",
+        "how long before a failover the earliest missing write had been acknowledged, in the worst of them",
+        _count_losses,
+        _rpo(lambda row: row.time_ms),
+        frozenset({"region"}),
+    ),
+    "rpo_writes": Metric(
+        "count",
+        "acknowledged writes that a failover did not find, in the worst of them",
+        _count_losses,
+        _rpo(lambda row: None if row.time_ms is None else row.missing),
+        frozenset({"region"}),
+    ),
+    "rto": Metric(
+        "ms",
+        "how long after the onset of a fault users went without answers, at the worst",
+        _count_windows,
+        _rto,
+        frozenset({"region", "kind"}),
+    ),
 }
 """Every metric that an expectation may name."""
 

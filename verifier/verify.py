@@ -12,7 +12,7 @@ import contextlib
 import os
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from verifier.checks.registry import CheckRow
 from verifier.checks.types import Context
 from verifier.context import context_of_run, read_context
 from verifier.contract import applicable, contract_rows, contract_verdict, invariant_rows, violations
+from verifier.doubt import doubted
 from verifier.engine import Limits, judged_in_parts
 from verifier.errors import RecordError
 from verifier.expectations import Expectation, applying, judge, met_all
@@ -110,6 +111,8 @@ class Judged:
         self.rows = applicable(record.context.mode)
         self.checks = {row.name: conclude([part.checks[row.name] for part in parts]) for row in self.rows}
         results = {name: concluded.result for name, concluded in self.checks.items()}
+        results = doubted(results, added(part.intents for part in parts))
+        self.checks = {name: replace(concluded, result=results[name]) for name, concluded in self.checks.items()}
         self.whole = Whole(
             context=record.context,
             results=results,

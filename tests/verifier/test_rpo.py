@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.verifier.builders import REGIONS, Item, Op, add, build, read, run_info, write
+from tests.verifier.builders import REGIONS, Item, Op, add, build, read, run_info, write, write_run
 from tests.verifier.stores import simulate
 from verifier.checks.ledger import balance_of
 from verifier.history.columns import LostRange
 from verifier.rpo import losses_of, rpo_rows
 from verifier.rundir import FaultRecord, RouteEvent
 from verifier.verdict import Rpo
+from verifier.verify import verify
 
 EAST, OHIO, WEST = REGIONS
 MS = 1_000_000
@@ -149,3 +151,35 @@ def truth(ops: list[Op]) -> dict[int, frozenset[int]]:
         assert mark is not None
         found[mark] = frozenset(one for one in line if one is not None)
     return found
+
+
+def test_expectations_on_what_a_failover_costs(tmp_path: Path) -> None:
+    fault = FaultRecord(
+        id="f", kind="region-down", regions=[EAST], asked_ns=90 * MS, onset_ns=100 * MS, healed_ns=900 * MS
+    )
+    ops = [
+        write(10 * MS, 20 * MS, op=1, prev=-1),
+        write(30 * MS, 40 * MS, op=2, prev=1),
+        read(130 * MS, 140 * MS, op=3, saw=1, region=OHIO),
+    ]
+    expect = [
+        {"metric": "rpo", "op": "<=", "value": "60ms"},
+        {"metric": "rpo", "op": "<=", "value": "59ms"},
+        {"metric": "rpo_writes", "op": "==", "value": 1, "region": EAST},
+        {"metric": "rpo", "op": "==", "value": 0, "region": OHIO},
+    ]
+    final = {region: {"k": Item(w=2, p=1, start=2000 * MS, end=2001 * MS)} for region in REGIONS}
+    directory = write_run(
+        tmp_path / "run",
+        ops,
+        mode="MREC",
+        final=final,
+        faults=[fault],
+        end_ns=10**9,
+        settled=True,
+        profile={"name": "test", "expect": expect},
+    )
+    verdict = verify(directory.path)
+    assert [row.met for row in verdict.expectations] == [True, False, True, None]
+    assert verdict.faults[0].rpo[0].time_ms == 60.0
+    assert "1 of 2 acknowledged writes missing elsewhere (1 came later); RPO 60ms" in directory.summary.read_text()
