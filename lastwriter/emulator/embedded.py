@@ -200,9 +200,9 @@ class Emulator:
         """The Region refuses its clients, or lets them wait."""
         return self.fault("region-down", regions=[region], hang=hang)
 
-    def pause(self, region: str) -> Fault:
-        """Replication of the Region is paused, as AWS FIS does it."""
-        return self.fault("replication-paused", regions=[region])
+    def pause(self, region: str, *tables: str) -> Fault:
+        """Replication of the Region is paused, as AWS FIS does it: of these tables, or of all."""
+        return self.fault("replication-paused", regions=[region], tables=list(tables))
 
     def heal(self) -> None:
         """End every fault."""

@@ -37,6 +37,7 @@ _KINDS_OF: Final[dict[str, frozenset[str]]] = {
     "slow": frozenset({"region-impaired"}),
     "slow_by": frozenset({"region-impaired"}),
     "keys": frozenset({"region-throttled"}),
+    "tables": frozenset({"replication-paused"}),
     "share": frozenset({"region-throttled", "reply-lost", "connection-reset"}),
     "offset": frozenset({"clock-skew"}),
     "election": frozenset({"az-lost"}),
@@ -65,7 +66,7 @@ class FaultParameters(BaseModel):
                         (``errors_after``); some (``slow``) are answered ``slow_by`` later
     region-throttled    a ``share`` of requests, or of those for items of the partition keys ``keys``, is throttled
     replication-paused  as the FIS action: MREC replication to and from the Region stops; MRSC writes and strong
-                        reads of the Region are answered with 500 until it has caught up
+                        reads of the Region are answered with 500 until it has caught up; of all tables, or ``tables``
     reply-lost          a ``share`` of requests takes effect and, instead of the reply, has its connection reset
                         (``hang``: is never answered)
     connection-reset    a ``share`` of requests has its connection reset and no effect
@@ -99,6 +100,7 @@ class FaultParameters(BaseModel):
     keys: list[str] = Field(
         default=[], description="region-throttled: only items with these partition keys; none: every request"
     )
+    tables: list[str] = Field(default=[], description="replication-paused: only of these global tables; none: of all")
     offset: Offset = Field(0.0, description="clock-skew: how far ahead (-: behind) the Region's clock is")
 
     election: Duration = Field(2.0, gt=0, description="az-lost: the longest time that a partition has no leader")

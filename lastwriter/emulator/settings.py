@@ -81,6 +81,9 @@ class Settings(BaseModel):
     mrsc_regions: Literal["listed", "any"] = Field(
         "listed", description="whether MRSC is refused outside the Regions that AWS documents for it"
     )
+    fis_onset: Duration = Field(
+        0.0, description="how long after its start an action of FIS takes hold (AWS: up to five minutes)"
+    )
     drain: Duration = Field(2.0, description="at SIGTERM: how long requests in progress may take to be answered")
     seed: Annotated[int, BeforeValidator(_whole)] = Field(0, description="of every random draw")
 

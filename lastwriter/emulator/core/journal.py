@@ -34,6 +34,7 @@ from typing import Any, Final
 
 from lastwriter.emulator.core.arranged import Observer
 from lastwriter.emulator.core.environment import Environment
+from lastwriter.emulator.core.lanes import Lanes
 from lastwriter.emulator.core.network import Link
 from lastwriter.emulator.requests.operations import Item, Key
 
@@ -116,7 +117,8 @@ class Journal:
         self._sites = sites
         self._by_region = {site.region: site for site in sites}
         self._readers = [site for site in sites if not site.witness]
-        links = environment.network.links
+        self.lanes = lanes = Lanes(environment.network)
+        links = lanes.links
         self._out = {
             site.bit: [(links[site.region, other.region], other) for other in sites if other is not site]
             for site in sites
@@ -124,15 +126,15 @@ class Journal:
         self._paths: dict[tuple[int, int], Path | None] = {}
         self._heads: dict[Key, int] = {}  # item → place of the entry that wrote it last
         self._place = 0
-        environment.network.observers.append(self)
+        lanes.observers.append(self)
         for site in sites:
-            if environment.network.paused(site.region):
+            if lanes.paused(site.region):
                 site.paused = site.refusing = True
             self._watch(site)
 
     def close(self) -> None:
         """The table is gone."""
-        self._environment.network.observers.remove(self)
+        self.lanes.close()
 
     def beat(self, origin: Site, then: Callable[..., None], *arguments: Any) -> Entry:
         """Send a heartbeat; ``then(entry, *arguments)`` when it has come back."""
@@ -271,7 +273,7 @@ class Journal:
     def _find_path(self, holders: int, site: Site) -> Path | None:
         if holders & site.bit:
             return (0, ())
-        links = self._environment.network.links
+        links = self.lanes.links
         ways: list[Path] = []
         for holder in self._sites:
             if not holder.bit & holders:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lastwriter.emulator.core.arranged import Observer
 from lastwriter.emulator.core.environment import Clock, Environment, Handle
+from lastwriter.emulator.core.lanes import Lanes
 from lastwriter.emulator.core.network import Link
 from lastwriter.emulator.requests.operations import Get, Item, Key, Write
 from lastwriter.emulator.requests.transactions import conflict
@@ -170,12 +171,13 @@ class MrecTable:
         self.replicas: dict[str, MrecReplica] = {}
         self._environment = environment
         self._delay = delay
-        environment.network.observers.append(self)
+        self.lanes = Lanes(environment.network)
+        self.lanes.observers.append(self)
 
     def add(self, region: str) -> MrecReplica:
         """A new copy, empty: the others' writes come to it from now on."""
         replica = self.replica_class(region, self._environment.clock(region))
-        links = self._environment.network.links
+        links = self.lanes.links
         for other in self.replicas.values():
             there, back = links[other.region, region], links[region, other.region]
             other.outgoing.append(self.replicator_class(there, replica, self._delay, self._environment))
@@ -192,7 +194,7 @@ class MrecTable:
 
     def close(self) -> None:
         """The table is gone."""
-        self._environment.network.observers.remove(self)
+        self.lanes.close()
 
     def set_delay(self, delay: ReplicatorDelay) -> None:
         """Draw replicators' delays from ``delay`` from now on."""

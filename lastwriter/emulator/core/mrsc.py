@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lastwriter.emulator.core.environment import Environment, Handle
 from lastwriter.emulator.core.journal import ABSENT, Entry, Journal, Site
+from lastwriter.emulator.core.lanes import Lanes
 from lastwriter.emulator.requests.errors import ApiError, internal_error
 from lastwriter.emulator.requests.operations import Get, Item, Key, Write
 
@@ -79,6 +80,11 @@ class MrscTable:
     def close(self) -> None:
         """The table is gone."""
         self.journal.close()
+
+    @property
+    def lanes(self) -> Lanes:
+        """The table's links."""
+        return self.journal.lanes
 
     def backlog(self, source: str, target: str) -> int:
         """Changes of ``source`` that ``target`` has not applied."""

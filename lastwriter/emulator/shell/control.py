@@ -35,6 +35,8 @@ class ControlApi:
     def respond(self, method: str, path: str, body: bytes) -> Answer:
         """Never raises: what is wrong with a request is a 4xx with one line."""
         try:
+            if path.strip("/").partition("/")[0].partition("?")[0] in fis.ROOTS:
+                return self._fis.respond(method, path, body)
             return self._route(method, path.partition("?")[0], body)
         except UnknownFaultError as error:
             return 404, {"message": str(error)}
@@ -77,8 +79,6 @@ class ControlApi:
         )
 
     def _route(self, method: str, path: str, body: bytes) -> Answer:
-        if path.strip("/").partition("/")[0] in fis.ROOTS:
-            return self._fis.respond(method, path, body)
         if not path.startswith(ROOT):
             return 404, {"message": f"the control port answers below {ROOT}: faults, state, settings"}
         kind, _, name = path.removeprefix(ROOT).partition("/")

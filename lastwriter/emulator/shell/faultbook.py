@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from lastwriter.emulator.core.core import Core
+from lastwriter.emulator.core.lanes import Lanes
 from lastwriter.emulator.core.network import Link
 from lastwriter.emulator.faults import OF_THE_PROCESS, ON_LINKS, FaultSpec, FaultState
 from lastwriter.emulator.shell import ailments
@@ -34,6 +35,7 @@ class FaultBook:
         self._active: dict[str, FaultState] = {}
         self._healed: deque[FaultState] = deque(maxlen=KEPT)
         self._broken: dict[str, list[Link]] = {}
+        self._paused: dict[str, list[tuple[Lanes, str]]] = {}
         self._deadlines: dict[str, int] = {}
         self._number = 0
 
@@ -51,6 +53,10 @@ class FaultBook:
             network.slow_down(links, round(spec.latency * 1e9), round(spec.jitter * 1e9))
         elif spec.kind == "clock-skew":
             self._skew(spec, 1)
+        elif spec.tables:
+            self._paused[name] = self._lanes(spec)
+            for lanes, region in self._paused[name]:
+                lanes.pause(region)
         else:
             if spec.kind == "replication-paused":
                 for region in spec.regions:
@@ -84,6 +90,9 @@ class FaultBook:
             network.slow_down(links, -round(spec.latency * 1e9), -round(spec.jitter * 1e9))
         elif spec.kind == "clock-skew":
             self._skew(spec, -1)
+        elif spec.tables:
+            for lanes, region in self._paused.pop(name):
+                lanes.resume(region, now_ns)
         else:
             if spec.kind == "replication-paused":
                 for region in spec.regions:
@@ -122,6 +131,17 @@ class FaultBook:
         for region in spec.regions:
             self._core.environment.clock(region).ahead_ns += sign * round(spec.offset * 1e9)
 
+    def _lanes(self, spec: FaultSpec) -> list[tuple[Lanes, str]]:
+        """Of the tables that a pause is for; ValueError if one is not there, or not global."""
+        found = []
+        for region in spec.regions:
+            for table in spec.tables:
+                member = self._core.control.members.get(region, {}).get(table)
+                if member is None or member.table.mode == "one-Region":
+                    raise ValueError(f"there is no global table {table!r} in {region}")
+                found.append((member.table.engine.lanes, region))
+        return found
+
     def _links(self, spec: FaultSpec) -> list[Link]:
         network = self._core.network
         if spec.kind in ON_LINKS:
@@ -144,3 +164,4 @@ class FaultBook:
                 raise ValueError(f"a link joins two Regions, not {source} with itself")
         if len(set(spec.regions)) != len(spec.regions):
             raise ValueError("a Region is named twice")
+        self._lanes(spec)
