@@ -138,8 +138,13 @@ def canonical_value(value: Any, depth: int = 0) -> Value:
 
 def canonical_item(attributes: Mapping[str, Any]) -> Item:
     """A new item with every value in canonical form."""
+    return dict(canonical_values(attributes))
+
+
+def canonical_values(attributes: Mapping[str, Any]) -> Mapping[str, Value]:
+    """The same with every value in canonical form: itself if they are already."""
     for value in attributes.values():
-        # Texts and plain numbers are as they should be; an item of nothing else is copied as it is.
+        # Texts and plain numbers, which most values are, without a call for each.
         if type(value) is not dict or len(value) != 1:
             break
         text = value.get("N")
@@ -154,7 +159,7 @@ def canonical_item(attributes: Mapping[str, Any]) -> Item:
         ):
             break
     else:
-        return dict(attributes)
+        return attributes
     return {name: canonical_value(value) for name, value in attributes.items()}
 
 

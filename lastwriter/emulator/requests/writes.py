@@ -41,7 +41,7 @@ from lastwriter.emulator.requests.parameters import (
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes
 from lastwriter.emulator.requests.validators import check_shape, detected
-from lastwriter.emulator.requests.values import Item, Value, canonical_item
+from lastwriter.emulator.requests.values import Item, Value, canonical_item, canonical_values
 
 _NOTHING: Final[Item] = {}
 
@@ -188,7 +188,7 @@ def compile_write(operation: str, request: dict[str, Any], schema: TableSchema) 
         if shape is not None:
             plan: WritePlan = shape.plan
             given = get("ExpressionAttributeValues")
-            values = canonical_item(given) if given is not None else _NOTHING
+            values = canonical_values(given) if given is not None else _NOTHING
             for met in plan.requirements:
                 if not met(values):
                     break

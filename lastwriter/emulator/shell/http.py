@@ -126,8 +126,13 @@ class Exchange:
             head = heads.get(status) or heads[500]
             if content_type is not None:
                 head = head.replace(_CONTENT_TYPE.encode(), content_type.encode())
-        self._payload = head % (next(_request_number), crc32(data), len(data), data)
-        connection.ready(self)
+        self._payload = payload = head % (next(_request_number), crc32(data), len(data), data)
+        exchanges, transport = connection.exchanges, connection._transport
+        if len(exchanges) == 1 and self.keep and transport is not None and not connection._paused:  # as mostly
+            exchanges.popleft()
+            transport.write(payload)
+        else:
+            connection.ready(self)
 
 
 class PeculiarExchange(Exchange):
@@ -213,17 +218,21 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes."""
-        if self._inbox is not None:
-            self._inbox.put(self, data)
-        else:
+        inbox = self._inbox
+        if inbox is None:
             self.take(data)
+            return
+        arrived = inbox.arrived
+        if not arrived:
+            inbox.wake()
+        arrived.append((self, data))
 
     def eof_received(self) -> bool:
         """The client sends no more: what it has asked is answered, then the connection closes."""
         transport = self._transport
         if self._refused or self._inbox is None or transport is None or transport.get_extra_info("ssl_object"):
             return False
-        self._inbox.put(self, b"")
+        self.data_received(b"")
         return True
 
     def take(self, data: bytes) -> None:

@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 class Inbox:
     """Calls ``take`` with everything that has arrived, once in a turn in which something has."""
 
-    __slots__ = ("_arrived", "_loop", "_take")
+    __slots__ = ("_loop", "_take", "arrived")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, take: Callable[[list[tuple[Connection, bytes]]], None]) -> None:
         self._loop = loop
         self._take = take
-        self._arrived: list[tuple[Connection, bytes]] = []
+        self.arrived: list[tuple[Connection, bytes]] = []
+        """What connections have read; empty bytes: the client will send no more. Say :meth:`wake` before the first."""
 
-    def put(self, connection: Connection, data: bytes) -> None:
-        """``connection`` has read ``data``; empty: its client will send no more."""
-        if not self._arrived:
-            self._loop.call_soon(self._hand_over)
-        self._arrived.append((connection, data))
+    def wake(self) -> None:
+        """Something arrives after nothing."""
+        self._loop.call_soon(self._hand_over)
 
     def _hand_over(self) -> None:
-        arrived, self._arrived = self._arrived, []
+        arrived, self.arrived = self.arrived, []
         self._take(arrived)

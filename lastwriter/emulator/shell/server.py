@@ -212,14 +212,8 @@ class Server:
         """Requests so far."""
         return sum(service.counts.requests for service in self._services.values())
 
-    def request(self, region: str, operation: str, request: dict[str, Any], exchange: Exchange) -> None:
-        """Hand a request to the core. Replies leave when all that has arrived has been taken."""
-        if self.memory is not None and self.memory.failing:
-            raise internal_error()
-        self.core.accept(region, operation, request, exchange)
-
     def _take(self, arrived: list[tuple[Connection, bytes]]) -> None:
-        """What clients have sent since the last time."""
+        """What clients have sent since the last time. Replies leave when all of it has been taken."""
         self._pass_time()
         for connection, data in arrived:
             try:
@@ -292,6 +286,7 @@ class RegionService(Listening):
         self._owner = server
         self._region = region
         self.inbox = server.inbox
+        self._hand_on = server.core.accept
         self._access = access
         self.signed = access is not None
 
@@ -313,7 +308,10 @@ class RegionService(Listening):
                 raise serialization("Unexpected field type")
             if self._access is not None and (head := exchange.head) is not None:
                 self._access.admit(self._region, operation, request, head)
-            self._owner.request(self._region, operation, request, exchange)
+            memory = self._owner.memory
+            if memory is not None and memory.failing:
+                raise internal_error()
+            self._hand_on(self._region, operation, request, exchange)
         except ApiError as error:
             refuse(exchange, error.status, error.body())
         except Exception:  # noqa: BLE001 - one request's failure is a 500 for it, never the end of the emulator
