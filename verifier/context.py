@@ -15,6 +15,7 @@ from verifier.errors import RecordError
 from verifier.history.columns import History
 from verifier.history.lag import read_slow_seconds
 from verifier.history.reader import read_history, read_replicas, replica_keys
+from verifier.history.streams import read_streams
 from verifier.rundir import FaultRecord, RouteEvent, RunDirectory, RunInfo
 
 _Line = TypeVar("_Line", bound=BaseModel)
@@ -101,7 +102,10 @@ def _with_replicas(
     history, initial = read_replicas(directory, "initial", history, part=part)
     history, final = read_replicas(directory, "final", history, part=part)
     regions = [region for region in dict.fromkeys([*context.run.regions, *final]) if region in final]
-    return history, replace(context, initial=initial, final={region: final[region] for region in regions})
+    streams = read_streams(directory, context.run, history)
+    return history, replace(
+        context, initial=initial, final={region: final[region] for region in regions}, streams=streams
+    )
 
 
 def _first(error: ValidationError) -> str:

@@ -189,6 +189,11 @@ class RunDirectory:
         return self.path / when / f"{region}.parquet"
 
     @property
+    def streams(self) -> Path:
+        """Folder of what was read of the Regions' streams, where somebody did."""
+        return self.path / "streams"
+
+    @property
     def live(self) -> Path:
         """Progress of a run under way, one JSON object a second; deleted with the run only."""
         return self.path / "live.jsonl"

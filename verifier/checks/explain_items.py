@@ -185,6 +185,34 @@ def _miscounted(told: _Told) -> str:
     )
 
 
+def _in_stream(told: _Told) -> str:
+    return f"the stream of {told.final}"
+
+
+def _repeated_record(told: _Told) -> str:
+    return f"{told.who('by')} is told twice by {_in_stream(told)}."
+
+
+def _out_of_order(told: _Told) -> str:
+    return (
+        f"{told.who('by')} is told by {_in_stream(told)} before the change that it was made upon: the records of "
+        f"{told.key} are out of order."
+    )
+
+
+def _without_effect(told: _Told) -> str:
+    return (
+        f"The stream of {told.final} tells that {told.key} became {told.who('by')}, but the next change of it there "
+        f"began at {told.brief('before')} again: what lost changes nothing, and must not be told."
+    )
+
+
+def _missing_record(told: _Told) -> str:
+    if "by" not in told.rows:
+        return f"A change of {told.key} is missing from {_in_stream(told)}: its records are no chain."
+    return f"{told.who('by')} changed {told.key} in {told.final}, and {_in_stream(told)} does not tell it."
+
+
 def _lower(text: str) -> str:
     return text[0].lower() + text[1:] if text.startswith("The ") else text
 
@@ -201,6 +229,10 @@ _RULES: Final[Mapping[str, Callable[[_Told], str]]] = {
     "repeat": _repeat,
     "reorder": _reorder,
     "gap": _gap,
+    "repeated record": _repeated_record,
+    "record out of order": _out_of_order,
+    "record without effect": _without_effect,
+    "missing record": _missing_record,
     "below zero": _below_zero,
     "oversold": _oversold,
     "miscounted": _miscounted,

@@ -22,6 +22,7 @@ from verifier.checks.sessions import check_sessions
 from verifier.checks.sets import check_sets
 from verifier.checks.stock import check_stock
 from verifier.checks.store import check_store
+from verifier.checks.streams import check_streams
 from verifier.checks.transactions import check_bank, check_long_fork, check_torn
 from verifier.checks.types import Check
 from verifier.rundir import Mode
@@ -174,6 +175,14 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         explain_items.items,
         ("saw",),
         {"MREC": "contract"},
+    ),
+    CheckRow(
+        "streams",
+        "streams tell every change of their Region once, in order",
+        check_streams,
+        explain_items.items,
+        ("saw", "streams"),
+        {"MREC": "contract", "MRSC": "contract"},
     ),
     CheckRow(
         "bank",

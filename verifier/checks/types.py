@@ -38,6 +38,25 @@ class Replica:
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """What one reader got of the streams, in the order in which it got it. Arrays of length ``n``.
+
+    ``key`` and ``region`` hold codes into :attr:`History.keys` and :attr:`Context.regions`; ``old`` and ``new`` are
+    marks (ABSENT: no item; null: an item without one); ``event`` is a code that two records share iff they are one.
+    """
+
+    reader: str
+    whole: bool
+    """Everything from before the load to after it had settled; else a part of it, from somewhere on."""
+    region: Int64
+    key: Int64
+    old: Int64
+    new: Int64
+    event: Int64
+    read_ns: Int64
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """Everything a check may know besides the operations."""
 
@@ -51,6 +70,8 @@ class Context:
     """By Region; empty: a fresh table."""
     final: Mapping[str, Replica] = field(default_factory=dict)
     """By Region; empty: never read."""
+    streams: tuple[Stream, ...] = ()
+    """By reader; empty: nobody read any."""
     epsilon_ns: int = 0
     """How wrong any time may be against the reference host's clock; 0 on one host."""
     clocks: Clocks | None = None

@@ -198,6 +198,30 @@ the whole item as DynamoDB JSON with sorted keys; ``start_ns``/``end_ns`` bracke
 """
 
 
+STREAM_COLUMNS: Final = pa.schema(
+    [
+        pa.field("region", pa.string(), nullable=False),
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("sequence", pa.string(), nullable=False),
+        pa.field("event", pa.string(), nullable=False),
+        pa.field("type", pa.string(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("old_w", pa.int64()),
+        pa.field("new_w", pa.int64()),
+        pa.field("created_ns", pa.int64(), nullable=False),
+        pa.field("read_ns", pa.int64(), nullable=False),
+    ],
+    metadata={b"lastwriter.schema": str(SCHEMA_VERSION).encode()},
+)
+"""Columns of ``streams/*.parquet``: the records that one reader got of the Regions' streams, in the order in which it
+got them. A file whose name begins with ``all`` holds everything since before the load, read after it had settled.
+
+``event`` and ``sequence`` are the record's own; ``type`` is INSERT, MODIFY or REMOVE; ``old_w`` and ``new_w`` the marks
+of its images (:data:`ABSENT`: no such image; null: an item without a mark); ``created_ns`` the wall clock's time since
+1970 that the record says (whole seconds); ``read_ns`` the reader's monotonic clock.
+"""
+
+
 def op_id(worker: int, sequence: int) -> int:
     """Operation id of a worker's ``sequence``-th operation."""
     return worker << WORKER_SHIFT | sequence

@@ -1,0 +1,163 @@
+"""Streams: each planted damage is found as what it is, in its place; correct ones, merged or not, are not accused."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.verifier.builders import REGIONS, Item, Op, build, run_info, write
+from verifier.checks.explain import finding
+from verifier.checks.explain_items import items
+from verifier.checks.streams import check_streams
+from verifier.checks.types import Context, Result, Stream
+from verifier.history.columns import NULL, History
+from verifier.history.schema import ABSENT
+from verifier.rundir import Mode
+
+A, B, C = REGIONS
+Record = tuple[str, str, int, int]
+"""Region, key, mark before, mark after."""
+
+
+def stream(history: History, records: list[Record], *, whole: bool = True, events: list[int] | None = None) -> Stream:
+    def column(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.array(values, np.int64)
+
+    return Stream(
+        reader="all" if whole else "consumer",
+        whole=whole,
+        region=column([REGIONS.index(region) for region, _, _, _ in records]),
+        key=column([history.keys.index(key) for _, key, _, _ in records]),
+        old=column([old for _, _, old, _ in records]),
+        new=column([new for _, _, _, new in records]),
+        event=column(list(range(len(records))) if events is None else events),
+        read_ns=column([5_000_000 + at for at in range(len(records))]),
+    )
+
+
+def judged(
+    ops: list[Op], records: list[Record], final: dict[str, int], *, mode: Mode = "MREC", **more: bool
+) -> tuple[History, Context, Result]:
+    ended = {region: {"k": Item(1, mark)} for region, mark in final.items()}
+    history, context = build(ops, mode=mode, final=ended, run=run_info(mode, settled=True))
+    context = replace(context, streams=(stream(history, records, **more),))
+    return history, context, check_streams(history, context)
+
+
+OPS = [write(10 * number, 10 * number + 5, op=number) for number in (1, 2, 3)]
+CHAIN = [(A, "k", ABSENT, 1), (A, "k", 1, 2), (A, "k", 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("records", "rule", "op"),
+    [
+        (CHAIN, None, 0),
+        (CHAIN[:1] + CHAIN[2:], "missing record", 2),
+        (CHAIN[1:], "missing record", 1),
+        (CHAIN[:2], "missing record", 3),
+        ([CHAIN[0], (A, "k", 1, 3)], "missing record", 2),  # merged, though it was written here
+        ([CHAIN[0], CHAIN[1], CHAIN[1], CHAIN[2]], "repeated record", 2),
+        ([CHAIN[0], CHAIN[1], CHAIN[2], CHAIN[1]], "repeated record", 2),
+        ([CHAIN[0], CHAIN[2], CHAIN[1]], "record out of order", 3),
+        ([CHAIN[1], CHAIN[0], CHAIN[2]], "record out of order", 2),
+        ([CHAIN[0], (A, "k", 1, 9), *CHAIN[1:]], "record without effect", 9),
+        ([*CHAIN, (A, "k", 3, 9)], "record without effect", 9),
+        ([CHAIN[0], (A, "k", 1, NULL), *CHAIN[1:]], None, 0),  # somebody without a mark: not judged
+    ],
+)
+def test_a_stream_is_a_chain_from_the_first_state_to_the_last(records: list[Record], rule: str | None, op: int) -> None:
+    ops = [*OPS, write(1, 2, op=9, region=B)]
+    history, context, result = judged(ops, records, {A: 3})
+    assert [one.facts["rule"] for one in result.violations] == ([rule] if rule else [])
+    assert result.verdict == ("violated" if rule else "holds")
+    for one in result.violations:
+        assert int(history.op[one.rows[-1]]) == op
+        sentence = finding("streams", items, history, context, one).sentence
+        assert "the stream of us-east-1" in sentence.lower() or "out of order" in sentence
+
+
+def test_what_arrived_by_replication_may_be_merged_in_mrec_only() -> None:
+    merged = [*CHAIN, (B, "k", ABSENT, 3)]
+    assert judged(OPS, merged, {A: 3, B: 3})[2].verdict == "holds"
+    history, _, result = judged(OPS, merged, {A: 3, B: 3}, mode="MRSC")
+    assert sorted(int(history.op[one.rows[-1]]) for one in result.violations) == [1, 2]
+    assert {one.facts["final"] for one in result.violations} == {B}
+
+
+def test_a_consumer_is_judged_by_what_it_got() -> None:
+    assert judged(OPS, CHAIN[1:2], {A: 3}, whole=False)[2].verdict == "holds"
+    assert judged(OPS, [CHAIN[0], CHAIN[2]], {A: 3}, whole=False)[2].count == 1
+    note = judged(OPS, CHAIN, {A: 3}, whole=False)[2].note
+    assert note is not None
+    assert "us-east-1 5 ms (at most 5 ms)" in note
+
+
+def test_deletions_and_new_beginnings() -> None:
+    ops = [write(10, 15, op=1), Op("delete", 20, 25, op=2), write(30, 35, op=3), Op("delete", 40, 45, op=4)]
+    records = [(A, "k", ABSENT, 1), (A, "k", 1, ABSENT), (A, "k", ABSENT, 3), (A, "k", 3, ABSENT)]
+    history, context = build(ops, mode="MREC", final={A: {}}, run=run_info("MREC", settled=True))
+    for damage, count in ((records, 0), (records[:1] + records[2:], 1), (records[:3], 1)):
+        result = check_streams(history, replace(context, streams=(stream(history, damage),)))
+        assert (result.count or 0) == count
+    assert check_streams(history, context).verdict == "unknown"
+
+
+def last_writer_wins(rng: random.Random, writes: int) -> tuple[list[Op], list[Record], dict[str, dict[str, Item]]]:
+    """A correct MREC store: local writes at once, the others later or not at all, if something newer was there."""
+    state = {(region, key): (ABSENT, 0) for region in REGIONS for key in "kl"}
+    waiting: list[tuple[int, str, str, int, int]] = []
+    ops, records = [], []
+
+    def arrive(until: int) -> None:
+        for message in sorted(one for one in waiting if one[0] <= until):
+            waiting.remove(message)
+            _, region, key, mark, stamp = message
+            if stamp > state[region, key][1]:
+                records.append((region, key, state[region, key][0], mark))
+                state[region, key] = (mark, stamp)
+
+    for number in range(1, writes + 1):
+        arrive(number)
+        region, key = rng.choice(REGIONS), rng.choice("kl")
+        outcome = rng.choice(["ok", "ok", "ok", "unknown", "fail"])
+        ops.append(write(10 * number, 10 * number + 5, op=number, key=key, region=region, outcome=outcome))
+        if outcome == "fail" or (outcome == "unknown" and rng.random() < 0.5):
+            continue
+        records.append((region, key, state[region, key][0], number))
+        state[region, key] = (number, number)
+        waiting += [(number + rng.randrange(1, 9), other, key, number, number) for other in REGIONS if other != region]
+    arrive(writes + 99)
+    final = {
+        region: {key: Item(1, state[region, key][0]) for key in "kl" if state[region, key][1]} for region in REGIONS
+    }
+    return ops, records, final
+
+
+def test_correct_streams_are_never_accused_and_every_damage_is_found() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        ops, records, final = last_writer_wins(rng, 60)
+        history, context = build(ops, mode="MREC", final=final, run=run_info("MREC", settled=True))
+
+        def found(some: list[Record], history: History = history, context: Context = context) -> list[object]:
+            result = check_streams(history, replace(context, streams=(stream(history, some),)))
+            return [(one.facts["rule"], one.facts["final"], int(history.op[one.rows[-1]])) for one in result.violations]
+
+        assert found(records) == [], seed
+        at = rng.randrange(len(records))
+        region, key, _, new = records[at]
+        assert found(records[:at] + records[at + 1 :]) == [("missing record", region, new)], seed
+        assert found([*records[: at + 1], *records[at:]]) == [("repeated record", region, new)], seed
+        following = next((i for i in range(at + 1, len(records)) if records[i][:2] == (region, key)), None)
+        if following is not None:
+            swapped = list(records)
+            swapped[at], swapped[following] = swapped[following], swapped[at]
+            assert ("record out of order", region, records[following][3]) in found(swapped), seed
+        loser = next((op.op for op in ops if op.key == key and (op.op or 0) < new and op.region != region), None)
+        told = {mark for where, item, _, mark in records if (where, item) == (region, key)}
+        if loser is not None and loser not in told:
+            planted = [*records[: at + 1], (region, key, new, loser), *records[at + 1 :]]
+            assert found(planted) == [("record without effect", region, loser)], seed
