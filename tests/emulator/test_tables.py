@@ -370,3 +370,9 @@ def test_a_witness_takes_its_time_too() -> None:
     assert table(w, EAST)["GlobalTableWitnesses"] == [{"RegionName": OREGON, "WitnessStatus": "CREATING"}]
     w.wait(10 * S)
     assert table(w, EAST)["GlobalTableWitnesses"] == [{"RegionName": OREGON, "WitnessStatus": "ACTIVE"}]
+
+
+def test_a_replica_has_no_settings_of_its_own() -> None:
+    w = world(create(OHIO))
+    update = {"ReplicaUpdates": [{"Update": {"RegionName": OHIO, "TableClassOverride": "STANDARD"}}]}
+    assert "not supported by this emulator" in refusal(w, EAST, **update)
