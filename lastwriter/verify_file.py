@@ -33,7 +33,8 @@ class FileOptions:
 
     model: str
     deadline: str = "60s"
-    memory: str = "1GiB"
+    memory: str | None = None
+    """Null: 1 GiB."""
     refusals: Literal["judge", "drop"] = "judge"
     export: Path | None = None
     picture: Path | None = None
@@ -41,7 +42,7 @@ class FileOptions:
 
 def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) -> int:
     """Judge a file; the exit code: 0 holds, 1 violated, 3 otherwise. ``say`` takes every line of the answer."""
-    limits = Limits(_seconds(options.deadline), _bytes(options.memory))
+    limits = Limits(_seconds(options.deadline), memory_bytes(options.memory or "1GiB"))
     draw = {".html": html, ".svg": svg}.get(options.picture.suffix) if options.picture is not None else None
     if options.picture is not None and draw is None:
         raise UserError(f"--picture {options.picture}: a picture is called .html or .svg")
@@ -94,7 +95,8 @@ def _seconds(text: str) -> float:
         raise UserError(f"--deadline: {error}") from error
 
 
-def _bytes(text: str) -> int:
+def memory_bytes(text: str) -> int:
+    """An amount of memory like ``500MB`` or ``1GiB``; raises :class:`UserError`."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMG]i?B|B)\s*", text)
     if match is None:
         raise UserError(f"--memory {text!r} is no amount of memory; write it like 500MB or 1GiB")

@@ -54,6 +54,8 @@ class Limits:
     jobs: int | None = None
     """Processes at once; null: as many as there are cores."""
 
+    bytes_an_operation: int = BYTES_AN_OPERATION
+
     @property
     def processes(self) -> int:
         """How many at most."""
@@ -88,7 +90,7 @@ def judged_in_parts(
 ) -> Iterator[Cut]:
     """Judge a record part by part. Raises :class:`RecordError`."""
     t0 = context.run.start_ns or 0
-    with _scratch(directory) as folder, _Workers(limits.processes) as workers:
+    with scratch(directory) as folder, _Workers(limits.processes) as workers:
         say("looking through the record", 0.0)
         surveys = workers.all([(_survey, path, t0, context) for path in files], lambda share: None)
         plan = plan_of(directory, surveys, limits.rows_a_part, limits.processes)
@@ -190,7 +192,7 @@ class _Workers:
 
 
 @contextlib.contextmanager
-def _scratch(directory: RunDirectory) -> Iterator[Path]:
+def scratch(directory: RunDirectory) -> Iterator[Path]:
     """A folder for the parts, beside the record if that can be written to."""
     try:
         folder = Path(tempfile.mkdtemp(prefix=".parts-", dir=directory.path))

@@ -21,10 +21,11 @@ from pydantic import ValidationError
 from verifier.account import account_of
 from verifier.checks.registry import CheckRow
 from verifier.checks.types import Context
+from verifier.cluster import is_history, judged_on_cluster
 from verifier.context import context_of_run, read_context
 from verifier.contract import applicable, contract_rows, contract_verdict, invariant_rows, violations
 from verifier.doubt import doubted
-from verifier.engine import Limits, judged_in_parts
+from verifier.engine import Cut, Limits, judged_in_parts
 from verifier.errors import RecordError
 from verifier.expectations import Expectation, applying, judge, met_all
 from verifier.faults import fault_rows
@@ -38,6 +39,7 @@ from verifier.outputs.junit import junit
 from verifier.outputs.markdown import summary
 from verifier.part import Asked, Concluded, Part, conclude, copy_lost, examine, findings_of
 from verifier.patterns import intents_row
+from verifier.remote import Place
 from verifier.rundir import RunDirectory, RunInfo
 from verifier.staleness import staleness_of
 from verifier.tally import added
@@ -52,24 +54,41 @@ _LISTED = 50
 """Findings of a check that verdict.json lists."""
 
 
-def verify(path: Path, *, progress: Progress | None = None, limits: Limits | None = None) -> Verdict:
+def verify(
+    path: Path | str,
+    *,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+    scheduler: str | None = None,
+    output: Path | None = None,
+) -> Verdict:
     """Judge a run and write verdict.json, findings.parquet, lost.jsonl, junit.xml and summary.md into its directory.
 
-    What is concluded does not depend on the limits. Raises :class:`RecordError` (one line) for a record that cannot be
-    read or trusted; nothing is written then.
+    ``path`` may be a URL (:mod:`verifier.remote`); ``scheduler`` is that of a Dask cluster (:mod:`verifier.cluster`)
+    which judges the parts; ``output`` is another directory for the files. What is concluded depends on none of these,
+    nor on the limits. Raises :class:`RecordError` (one line) for a record that cannot be read or trusted; nothing is
+    written then.
     """
     say = progress or _silent
     limits = limits or Limits()
-    directory = RunDirectory(path)
+    place = Place(str(path))
     say("reading the record", 0.0)
-    context = context_of_run(directory)
-    expectations = applying(expectations_of(context.run, directory), context.mode)
-    asked = [(expectation.metric, expectation.selection) for expectation in expectations]
-    with _judged(directory, context, asked, limits, say) as judged:
-        say("putting it into words", 0.87)
-        verdict = _verdict(judged, expectations)
-        say("writing the verdict", 0.9)
-        _write(directory, judged, verdict)
+    with place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory:
+        context = context_of_run(directory)
+        expectations = applying(expectations_of(context.run, directory), context.mode)
+        asked = [(expectation.metric, expectation.selection) for expectation in expectations]
+        if scheduler is None:
+            judging = _judged(directory, context, asked, limits, say)
+        else:
+            judging = _judged_elsewhere(scheduler, place, directory, context, asked, limits, say)
+        with judging as judged:
+            say("putting it into words", 0.87)
+            verdict = _verdict(judged, expectations)
+            say("writing the verdict", 0.9)
+            into = directory if output is None else RunDirectory(output)
+            written = _write(into, judged, verdict)
+        if place.is_remote and output is None:
+            place.put(written)
     say("done", 1.0)
     return verdict
 
@@ -82,13 +101,34 @@ def _judged(
     if context.run.start_ns is None or limits.fits(rows_on_disk(directory)):
         history, context = read_context(directory.path)
         part = examine(history, context, asked, lambda what, share: say(what, 0.3 + 0.55 * share))
-        record = Record(context, history.regions, history.kinds, history.lost, history.incomplete)
+        record = Record(context, history.regions, history.kinds, history.lost, history.incomplete, history.odd)
         yield Judged(record, [part], marked_seconds(history, context))
         return
     with judged_in_parts(directory, worker_files(directory), context, asked, limits, say) as cut:
-        names = cut.plan.names.others
-        record = Record(cut.context, names["region"], names["kind"], cut.plan.lost, cut.plan.incomplete)
-        yield Judged(record, cut.parts, seconds_marked(cut.context, cut.late))
+        yield _together(cut)
+
+
+@contextlib.contextmanager
+def _judged_elsewhere(
+    scheduler: str,
+    place: Place,
+    directory: RunDirectory,
+    context: Context,
+    asked: Sequence[Asked],
+    limits: Limits,
+    say: Progress,
+) -> Iterator[Judged]:
+    """All parts of a record, judged by a cluster."""
+    if context.run.start_ns is None:
+        raise RecordError(f"{place.name}: the load never began, so there is nothing for a cluster to judge")
+    with judged_on_cluster(scheduler, place, directory, context, asked, limits, say) as cut:
+        yield _together(cut)
+
+
+def _together(cut: Cut) -> Judged:
+    names = cut.plan.names.others
+    record = Record(cut.context, names["region"], names["kind"], cut.plan.lost, cut.plan.incomplete, cut.plan.odd)
+    return Judged(record, cut.parts, seconds_marked(cut.context, cut.late))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +141,8 @@ class Record:
     kinds: tuple[str, ...]
     lost: tuple[LostRange, ...]
     incomplete: tuple[str, ...]
+    odd: tuple[str, ...]
+    """What an honest recorder does not write, and what it means."""
 
 
 class Judged:
@@ -167,7 +209,7 @@ def _verdict(judged: Judged, expectations: Sequence[Expectation]) -> Verdict:
         intents=intents_row(added(part.intents for part in parts), context),
         operations=sum(part.operations for part in parts),
         marked_seconds=whole.marked_seconds,
-        warnings=list(run.warnings),
+        warnings=[*run.warnings, *record.odd],
         reproduce=_reproduce(run),
     )
 
@@ -202,8 +244,8 @@ def _reproduce(run: RunInfo) -> list[str]:
     return [f"lastwriter run {name} --mode {run.mode} --seed {run.seed} --client {run.client}"]
 
 
-def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> None:
-    """All files aside first, then each put in its place; verdict.json last."""
+def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> list[Path]:
+    """All files aside first, then each put in its place; verdict.json last. The files in that order."""
 
     def findings(path: Path) -> None:
         write_findings(path, [_tables(name, concluded, judged.parts) for name, concluded in judged.checks.items()])
@@ -226,6 +268,7 @@ def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> None:
     ]
     aside = [(path, path.with_name(f".{path.name}.{os.getpid()}.tmp")) for path, _ in writers]
     try:
+        directory.path.mkdir(parents=True, exist_ok=True)
         for (_, write), (_, temporary) in zip(writers, aside, strict=True):
             write(temporary)
         for path, temporary in aside:
@@ -235,6 +278,7 @@ def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> None:
     finally:
         for _, temporary in aside:
             temporary.unlink(missing_ok=True)
+    return [path for path, _ in writers]
 
 
 def _tables(

@@ -27,10 +27,13 @@ _CODED: Final = tuple(one.name for one in COLUMNS if pa.types.is_dictionary(one.
 _GROUPS_AT_ONCE: Final = 2
 
 
-def split(plan: Plan, source: int, first: int, last: int) -> dict[int, pa.Table]:
-    """The operations of some row groups of one worker's file, by part. Raises :class:`RecordError`."""
-    of = plan.sources[source]
-    record = read_worker(of.path)
+def split(plan: Plan, source: int, first: int, last: int, path: Path | None = None) -> dict[int, pa.Table]:
+    """The operations of some row groups of one worker's file, by part. Raises :class:`RecordError`.
+
+    ``path``: where the file is, if not where it was surveyed.
+    """
+    path = path or plan.sources[source].path
+    record = read_worker(path)
     found: dict[int, list[pa.Table]] = {}
     starts = np.array(plan.bounds[:-1])
     known = {name: {one: code for code, one in enumerate(names)} for name, names in plan.names.others.items()}
@@ -45,12 +48,12 @@ def split(plan: Plan, source: int, first: int, last: int) -> dict[int, pa.Table]
                 columns[one.name] = recoded(codes, names, known[one.name])
             elif one.name not in _LISTS:
                 if not one.nullable and table[one.name].null_count:
-                    raise RecordError(f"{of.path}: column {one.name!r} is empty in some rows")
+                    raise RecordError(f"{path}: column {one.name!r} is empty in some rows")
                 columns[one.name] = numbers(table, one.name)
         ops = columns["op"]
         check_order(
-            lambda row, ops=ops: f"{of.path}: operation {int(ops[row])}",
-            of.path,
+            lambda row, ops=ops: f"{path}: operation {int(ops[row])}",
+            path,
             columns["outcome"],
             columns["start_ns"],
             columns["end_ns"],
