@@ -168,7 +168,12 @@ def run(
 @_results_option
 @click.option("--model", metavar="NAME|FILE.py:NAME", help="Judge a history from elsewhere, by this model.")
 @click.option("--deadline", default="60s", show_default=True, help="Give up after this long (with --model).")
-@click.option("--memory", default="1GiB", show_default=True, help="Give up before using more (with --model).")
+@click.option("--memory", metavar="SIZE", help="Use no more: of all processes [2GB]; with --model, give up [1GiB].")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes that judge a large run [one a core].")
+@click.option("--scheduler", metavar="tcp://HOST:PORT", help="Judge on this Dask cluster (lastwriter[cluster]).")
+@click.option(
+    "--output", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Write the verdict there."
+)
 @click.option(
     "--refusals",
     type=click.Choice(["judge", "drop"]),
@@ -190,18 +195,23 @@ def verify(
     results: Path,
     model: str | None,
     deadline: str,
-    memory: str,
+    memory: str | None,
+    jobs: int | None,
+    scheduler: str | None,
+    output: Path | None,
     refusals: str,
     export: Path | None,
     picture: Path | None,
 ) -> int:
-    """Judge RUN again from its record: a path, a name under the results folder, or `latest`. With --model, judge
-    FILE, a history from elsewhere: Jepsen's logs and EDN, key-value logs, JSON lines.
+    """Judge RUN again from its record: a path, a name under the results folder, `latest`, or a URL like
+    s3://bucket/run. A run larger than memory is cut into parts on disk; the verdict is the same to the byte. With
+    --model, judge FILE, a history from elsewhere: Jepsen's logs and EDN, key-value logs, JSON lines.
 
     \b
     Examples:
       lastwriter verify latest
       lastwriter verify results/20261012T101530Z-quickstart-mrec
+      lastwriter verify s3://drills/20261012T101530Z-quickstart-mrec --scheduler tcp://10.0.0.5:8786
       lastwriter verify etcd.log --model cas-register --picture how-far.html
       lastwriter verify latest --export run.edn
 
@@ -209,9 +219,6 @@ def verify(
 
     Exit code: 0 expectations met (FILE: holds), 1 not met (violated), 2 wrong use, 3 inconclusive.
     """
-    from lastwriter.drill.runs import find_run
-    from verifier.verify import verify as judge
-
     if model is not None:
         from lastwriter.verify_file import FileOptions, verify_file
 
@@ -221,14 +228,16 @@ def verify(
         raise UserError(f"{run_name} is a file: say by which --model to judge it, for example --model cas-register")
     if picture is not None:
         raise UserError("--picture draws a history that is judged by a --model; `lastwriter report RUN` draws a run")
-    directory = find_run(run_name, results)
-    verdict = judge(directory.path)
+    from lastwriter.verify_run import RunOptions, verify_run
+
+    verdict, where = verify_run(run_name, results, RunOptions(memory, jobs, scheduler, output))
     _say(verdict)
-    click.echo(f"\nverdict: {directory.verdict}")
+    click.echo(f"\nverdict: {where}")
     if export is not None:
+        from lastwriter.drill.runs import find_run
         from lastwriter.verify_file import export_run
 
-        export_run(directory, export, click.echo)
+        export_run(find_run(run_name, results), export, click.echo)
     return _code(verdict)
 
 
@@ -292,6 +301,13 @@ def runs(results: Path) -> None:
 @click.option("--auth", type=_FILE, metavar="FILE", help="Check signatures: access keys and what they may not do.")
 @click.option("--tls-cert", type=_FILE, metavar="FILE", help="Speak HTTPS at the Regions' ports: certificate (PEM).")
 @click.option("--tls-key", type=_FILE, metavar="FILE", help="Its key (PEM), if it is not in the same file.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Keep everything there: an emulator started on it again has it, whatever ended the last one.",
+)
+@click.option("--ports", metavar="PORT,…", help="One for each Region, then the control port; in place of --port.")
 @click.option("--json", "as_json", is_flag=True, help="Print the endpoints as one line of JSON.")
 @click.option("--parent", type=int, metavar="PID", help="End when this process is no longer the parent.")
 @_debug_option
@@ -307,6 +323,8 @@ def emulator(
     auth: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
+    data: Path | None,
+    ports: str | None,
     as_json: bool,
     parent: int | None,
 ) -> int:
@@ -344,8 +362,19 @@ def emulator(
             auth=auth,
             tls_certificate=tls_cert,
             tls_key=tls_key,
+            data=data,
+            ports=_ports(ports),
         )
     )
+
+
+def _ports(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    numbers = [number.strip() for number in text.split(",")]
+    if not all(number.isdecimal() for number in numbers):
+        raise UserError(f"--ports {text}: write it as 8000,8001,8002,8003: one for each Region, then one for control")
+    return tuple(map(int, numbers))
 
 
 @cli.command()
