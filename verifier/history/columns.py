@@ -119,6 +119,8 @@ class History:
     lost: tuple[LostRange, ...] = ()
     incomplete: tuple[str, ...] = field(default=())
     """Why the record is not whole: one sentence a worker without end mark."""
+    odd: tuple[str, ...] = ()
+    """What an honest recorder does not write, and what it means for the verdict: a sentence each."""
     elements: Lists | None = None
     """Sets that came back, by row; None: the run has none."""
     user_region: Int32 | None = None

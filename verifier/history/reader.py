@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +19,8 @@ from verifier.checks.types import Replica
 from verifier.errors import RecordError
 from verifier.history.columns import NO_CODE, NULL, History, Int8, Int64, Lists, LostRange, one_row_each, order_by_code
 from verifier.history.keys import links_of, ranked, touched_together
+from verifier.history.oddities import COLUMNS as ODD_COLUMNS
+from verifier.history.oddities import Processes
 from verifier.history.schema import (
     COLUMNS,
     META_END,
@@ -67,6 +69,8 @@ class Gap:
 
     lost: tuple[LostRange, ...]
     incomplete: tuple[str, ...]
+    odd: tuple[str, ...] = ()
+    """What an honest recorder does not write, and what that means (:mod:`verifier.history.oddities`)."""
 
 
 def read_history(directory: RunDirectory, more_keys: Iterable[str] = ()) -> History:
@@ -87,7 +91,7 @@ def read_history(directory: RunDirectory, more_keys: Iterable[str] = ()) -> Hist
         more_keys,
     )
     check_operations(directory, history)
-    return history
+    return replace(history, odd=tuple(said for gap in gaps for said in gap.odd))
 
 
 def worker_files(directory: RunDirectory) -> list[Path]:
@@ -99,9 +103,15 @@ def worker_files(directory: RunDirectory) -> list[Path]:
 
 
 def gap_of(record: WorkerRecord) -> Gap:
-    """What a worker without end mark may have done besides."""
+    """What a worker without end mark may have done besides; and what is odd about what it has written."""
+    processes = Processes(record.path)
+    for number in range(record.groups):
+        table = record.group(number, ODD_COLUMNS)
+        process = _numbers(table["process"], np.int32, 0)
+        processes.add(process, *(_numbers(table[name], np.int64, NULL) for name in ODD_COLUMNS[1:]))
+    odd = tuple(processes.said())
     if record.ended:
-        return Gap((), ())
+        return Gap((), (), odd)
     op = _numbers(record.column("op"), np.int64, NULL)
     ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
     return Gap(
@@ -110,6 +120,7 @@ def gap_of(record: WorkerRecord) -> Gap:
             f"worker {record.worker}'s record has no end mark: the worker was killed; "
             f"up to {sum(one.count for one in ranges):,} operations of it may be missing",
         ),
+        odd,
     )
 
 

@@ -95,6 +95,7 @@ class Plan:
     bounds: tuple[int, ...]
     lost: tuple[LostRange, ...]
     incomplete: tuple[str, ...]
+    odd: tuple[str, ...]
 
     @property
     def parts(self) -> int:
@@ -209,6 +210,7 @@ def plan_of(directory: RunDirectory, surveys: Sequence[Survey], rows_a_part: int
         bounds=_bounds(rows, _seams(ordered, links), rows_a_part, least_parts),
         lost=tuple(lost for gap in gaps for lost in gap.lost),
         incomplete=tuple(said for gap in gaps for said in gap.incomplete),
+        odd=tuple(said for gap in gaps for said in gap.odd),
     )
 
 

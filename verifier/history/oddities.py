@@ -1,0 +1,80 @@
+"""What an honest recorder does not write: a process with two operations at once, or whose clock went back.
+
+A process has one operation at a time. Where two of its operations overlap, nothing is known of what it had seen when it
+asked again: that is said, and session guarantees are not judged for it. Where an operation had ended before an earlier
+one of its process began, the worker's clock went back, and no time of it proves anything: such a record is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from verifier.errors import RecordError
+from verifier.history.columns import NULL, Int32, Int64
+from verifier.history.schema import WORKER_SHIFT
+
+COLUMNS: Final = ("process", "op", "start_ns", "end_ns")
+"""What is looked at."""
+
+
+class Processes:
+    """One worker's rows, in pieces of any size in the order in which they were recorded."""
+
+    def __init__(self, path: Path) -> None:
+        """``path``: the file, for whoever has to look."""
+        self._path = path
+        self._op, self._start, self._end = (np.full(0, NULL, np.int64) for _ in range(3))
+        self._overlapping: dict[int, tuple[int, int]] = {}
+
+    def add(self, process: Int32, op: Int64, start_ns: Int64, end_ns: Int64) -> None:
+        """More rows. Raises :class:`RecordError` where the clock went back."""
+        if not len(process):
+            return
+        self._grow(int(process.max()) + 1)
+        order = np.lexsort((op, process))
+        process, op, start, end = process[order], op[order], start_ns[order], end_ns[order]
+        first = np.diff(process, prepend=process[0] - 1) != 0
+        before = {"op": np.roll(op, 1), "start": np.roll(start, 1), "end": np.roll(end, 1)}
+        for name, kept in (("op", self._op), ("start", self._start), ("end", self._end)):
+            before[name][first] = kept[process[first]]
+        known = (before["op"] != NULL) & (before["op"] < op)  # several items of one request are rows of one operation
+        back = np.flatnonzero(known & (end < before["start"]))
+        if len(back):
+            at = int(back[0])
+            raise RecordError(
+                f"{self._path}: operation {_name(op[at])} had ended before {_name(before['op'][at])} of the same "
+                f"process began ({len(back):,} do): the worker's clock went back, so none of its times proves anything"
+            )
+        for at in np.flatnonzero(known & (start < before["end"])).tolist():
+            self._overlapping.setdefault(int(process[at]), (int(before["op"][at]), int(op[at])))
+        last = np.flatnonzero(np.diff(process, append=process[-1] + 1))
+        for kept, values in ((self._op, op), (self._start, start), (self._end, end)):
+            kept[process[last]] = values[last]
+
+    def said(self) -> Iterator[str]:
+        """What there is to say, a line each."""
+        if self._overlapping:
+            process, (one, other) = min(self._overlapping.items())
+            count = len(self._overlapping)
+            more = f" and {count - 1:,} more" if count > 1 else ""
+            yield (
+                f"{self._path.name}: process {process}{more} had two operations at once (first {_name(one)} and "
+                f"{_name(other)}): session guarantees are not judged for it, all else is"
+            )
+
+    def _grow(self, size: int) -> None:
+        if size > len(self._op):
+            self._op, self._start, self._end = (
+                np.concatenate((kept, np.full(size - len(kept), NULL, np.int64)))
+                for kept in (self._op, self._start, self._end)
+            )
+
+
+def _name(op: object) -> str:
+    """``0:17``: worker and number, as sentences have it."""
+    number = int(str(op))
+    return f"{number >> WORKER_SHIFT}:{number & ((1 << WORKER_SHIFT) - 1)}"
