@@ -32,5 +32,4 @@ class Documents(GlobalTableUser):
     @task(2)
     def preview(self) -> None:
         """An eventual read."""
-        for attempt in self.attempts():
-            self.table.get(self.keys.anything(), strong=False, attempt=attempt)
+        self.read_item(self.keys.anything(), strong=False)

@@ -17,7 +17,7 @@ from lastwriter.client.user import GlobalTableUser
 class Registers(GlobalTableUser):
     """Writes a register, or reads one strongly or eventually."""
 
-    patterns = ("naive", "conditional", "home-region", "leader")
+    patterns = ("naive", "conditional", "home-region", "leader", "read-all")
 
     @task(2)
     def write(self) -> None:
@@ -34,12 +34,12 @@ class Registers(GlobalTableUser):
 
     @task(2)
     def read(self) -> None:
-        """A strong read."""
-        for attempt in self.attempts():
-            self.table.get(self.keys.anything(), attempt=attempt)
+        """A strong read; with `read-all` one in every Region."""
+        key = self.keys.anything()
+        for region in self.regions if self.load.pattern == "read-all" else [None]:
+            self.read_item(key, region=region)
 
     @task(1)
     def read_eventual(self) -> None:
         """An eventual read: half the price, and in MRSC a tenth of the time."""
-        for attempt in self.attempts():
-            self.table.get(self.keys.anything(), strong=False, attempt=attempt)
+        self.read_item(self.keys.anything(), strong=False)

@@ -22,8 +22,8 @@ class SingleWriter(GlobalTableUser):
     def write_or_read(self) -> None:
         """A price list, say: changed in one place, looked at everywhere."""
         key = self.keys.anything()
+        if self.region != self.regions[0]:
+            self.read_item(key)
+            return
         for attempt in self.attempts():
-            if self.region == self.regions[0]:
-                self.table.put(key, attempt=attempt)
-            else:
-                self.table.get(key, attempt=attempt)
+            self.table.put(key, attempt=attempt)

@@ -31,9 +31,7 @@ class UniqueCreation(GlobalTableUser):
     @task(1)
     def look_up(self) -> None:
         """A strong read of a name that somebody may have taken just now."""
-        name = self.wanted_name()
-        for attempt in self.attempts():
-            self.table.get(name, attempt=attempt)
+        self.read_item(self.wanted_name())
 
     def wanted_name(self) -> str:
         """Every second there are as many new names as the load has keys, and everybody wants those."""

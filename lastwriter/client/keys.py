@@ -21,7 +21,7 @@ class Key:
     name: str
     index: int
     key_class: str | None
-    """``hot`` or ``normal``; None: the load has no hot set."""
+    """``hot`` or ``normal``; None: all keys are drawn alike."""
     home_region: str | None
     """Region that owns it; None: nobody does."""
     logical: str | None = None
@@ -63,7 +63,7 @@ def load_keys(plan: LoadPlan, load_index: int) -> list[Key]:
     """Every key of a load of the plan."""
     load = plan.loads[load_index]
     regions = list(plan.endpoints)
-    hot = load.keys.hot.count if load.keys.hot is not None else None
+    hot = _hot_count(load.keys)
     prefix = key_prefix(load, load_index)
     return [
         Key(
@@ -74,6 +74,16 @@ def load_keys(plan: LoadPlan, load_index: int) -> list[Key]:
         )
         for index in range(load.keys.count)
     ]
+
+
+def _hot_count(shape: Keys) -> int | None:
+    """How many keys, from the first on, are hot: the hot set, or by Zipf those that get half of all draws together."""
+    if shape.hot is not None:
+        return shape.hot.count
+    if shape.zipf is None:
+        return None
+    drawn = list(itertools.accumulate((rank + 1) ** -shape.zipf for rank in range(shape.count)))
+    return bisect.bisect_left(drawn, drawn[-1] / 2) + 1
 
 
 def key_prefix(load: Load, load_index: int) -> str:

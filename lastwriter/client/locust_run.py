@@ -92,7 +92,7 @@ def _install_coordinator(environment: Any, runner: Any, coordinator: Coordinator
         coordinator.run_time_s = float(environment.parsed_options.run_time)
         environment.parsed_options.run_time = None
         logger.info("the load ends %g s after it has begun", coordinator.run_time_s)
-    for what in ("hello", "pong", "delta", "done", "failed", "piece", "routed"):
+    for what in ("hello", "pong", "delta", "done", "failed", "piece", "routed", "raised"):
         runner.register_message(f"lastwriter-{what}", _listener(coordinator, f"lastwriter-{what}"))
     environment.events.test_start.add_listener(lambda **_: coordinator.begin())
     environment.events.spawning_complete.add_listener(lambda **_: coordinator.all_users_are_there())

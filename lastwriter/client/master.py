@@ -30,7 +30,7 @@ from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.rollcall import RollCall
 from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import length_ns
-from lastwriter.client.session import Ended, RunSession
+from lastwriter.client.session import Ended, RunSession, task_error
 from lastwriter.client.slots import slots_by_worker
 from lastwriter.errors import UserError
 from verifier.rundir import ClockAnchor, PhaseWindow, RunDirectory, WorkerInfo
@@ -101,6 +101,7 @@ class MasterRun:
         self._lost: set[int] = set()
         self._live: Live | None = None
         self._failover: Failover | None = None
+        self._task_errors: set[str] = set()
         # Where every load has only so much to do, nobody needs the rest of the phases.
         self._ends_early = bool(plan.phases) and all(load.intents is not None for load in plan.loads)
         self._early: list[dict[str, Any]] = []
@@ -155,6 +156,10 @@ class MasterRun:
                 self._early.append(data)
             else:
                 self._live.add(self._in_my_time(data))
+        elif kind == "lastwriter-raised":
+            self._task_errors.add(data["error"])
+            if self._live is not None:
+                self._live.event("task-error", worker=data["worker"], error=data["error"])
         elif kind == "lastwriter-routed":
             if self._failover is not None:
                 ahead_ns, facts = self._roll.offset_ns(sender), data["facts"]
@@ -221,7 +226,7 @@ class MasterRun:
             session.loaded(start_ns, end_ns, phases, self._worker_infos(), self._anchors)
             for number in sorted(self._lost):
                 session.warn(f"worker {number} was lost; its record may be incomplete")
-            for sentence in self._left_behind:
+            for sentence in (*self._left_behind, *map(task_error, sorted(self._task_errors))):
                 session.warn(sentence)
             try:
                 session.settle(plan.endpoints, self._owner.control_url(), stop=lambda: self._hurry)

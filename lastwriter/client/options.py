@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 from pydantic import ValidationError
 
-from lastwriter.client.plan import OWNED, HotKeys, Keys, Load, LoadPlan, Pattern, Retry
+from lastwriter.client.plan import OWNED, Failover, Health, HotKeys, Keys, Load, LoadPlan, Pattern, Retry
 from lastwriter.client.worker import workload_of
 from lastwriter.errors import UserError
 from lastwriter.units import format_share, parse_rate, parse_share
@@ -19,7 +19,7 @@ from verifier.rundir import Mode
 
 DEFAULT_REGIONS: Final = ("us-east-1", "us-east-2", "us-west-2")
 
-_IN_WEB_UI: Final = ("rate", "keys", "hot", "zipf", "pattern", "retry")
+_IN_WEB_UI: Final = ("rate", "keys", "hot", "zipf", "pattern", "retry", "failover")
 
 _OPTION_OF: Final = {"count": "--keys", "share": "--hot", "item_bytes": "--item-bytes"}
 """Fields of a load whose option is called otherwise."""
@@ -50,6 +50,7 @@ class Settings:
     table: str
     client: Literal["wire", "boto3"]
     results: Path
+    health: Health = field(default_factory=Health)
 
 
 def add_options(parser: Any) -> None:
@@ -82,6 +83,18 @@ def add_options(parser: Any) -> None:
     add("--item-bytes", type=int, default=0, metavar="N", help="size of every item written; default: what it takes")
     add("--pattern", choices=get_args(Pattern), default="naive", help="how items are written; default: naive")
     add("--retry", choices=get_args(Retry), default="none", help="what users do after a failure; default: none")
+    add(
+        "--failover",
+        choices=get_args(Failover),
+        default="none",
+        help="what users do when their Region does not answer; default: none",
+    )
+    add(
+        "--health",
+        metavar="NAME=VALUE,...",
+        help="of --failover routed: interval, timeout, threshold, ttl, failback, drained_within; e.g. ttl=5s",
+    )
+    add("--degraded-reads", action="store_true", help="try a strong read that failed as an eventual one")
     add(
         "--worker-regions",
         metavar="A,B",
@@ -121,6 +134,7 @@ def read_settings(options: Any) -> Settings:
         table=options.table,
         client=options.client,
         results=Path(options.results),
+        health=_parse_health(options.health) if options.health else Health(),
     )
 
 
@@ -150,6 +164,8 @@ def make_loads(options: Any, user_classes: Iterable[type], users: int) -> list[L
                 keys=keys,
                 item_bytes=options.item_bytes,
                 retry=options.retry,
+                failover=options.failover,
+                degraded_reads=options.degraded_reads,
             )
             for user_class in classes
         ]
@@ -181,6 +197,7 @@ def make_plan(
         client=settings.client,
         loads=loads,
         phases=[],
+        health=settings.health,
     )
 
 
@@ -250,6 +267,15 @@ def _parse_hot(text: str) -> HotKeys:
     if not equals or not count.strip().isdigit():
         raise UserError(f"--hot: {text!r} is not N=SHARE, e.g. 2=80%")
     return HotKeys.model_validate({"count": int(count), "share": share.strip()})
+
+
+def _parse_health(text: str) -> Health:
+    given = dict(part.strip().partition("=")[::2] for part in text.split(","))
+    try:
+        return Health.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--health {first['loc'][0]}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _parse_shares(text: str) -> dict[str, str]:

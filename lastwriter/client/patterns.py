@@ -85,10 +85,9 @@ class Conditional(Counter):
     def add(self, key: Key, delta: int = 1) -> Answer | None:
         attempts = self.user.attempts(also=[CONDITION_FAILED])
         for attempt in attempts:
-            table = attempt.table or self.user.table
-            seen = table.get(key)
+            seen = self.user.table.get(key)
             if seen.ok:
-                table.cas(key, (seen.value or 0) + delta, seen.writer, attempt)
+                self.user.table.cas(key, (seen.value or 0) + delta, seen.writer, attempt)
         return attempts.answer
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import gevent
 
@@ -31,9 +31,6 @@ from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
 from lastwriter.client.plan import Load
 from verifier.history.schema import ALREADY_APPLIED, Outcome
-
-if TYPE_CHECKING:
-    from lastwriter.client.table import Table
 
 FIRST_PAUSE_S: Final = 0.05
 """Most that ``jittered`` waits before the second attempt."""
@@ -81,7 +78,7 @@ class Attempts:
 
     __slots__ = (
         "_also", "_breaker", "_elsewhere", "_load", "_random", "_round", "_since_ns", "_sleep", "_unknown",
-        "answer", "intent", "sent", "table",
+        "answer", "intent", "sent",
     )  # fmt: skip
 
     def __init__(
@@ -92,18 +89,16 @@ class Attempts:
         sleep: Callable[[float], object] = gevent.sleep,
         unknown: bool = False,
         breaker: Breaker | None = None,
-        elsewhere: Callable[[int], Table] | None = None,
+        elsewhere: Callable[[int], object] | None = None,
     ) -> None:
         """``also``: errors to try again after besides :data:`RETRYABLE`, such as a condition that is read again.
 
-        ``unknown``: try again after an unknown outcome, too. ``elsewhere``: the table that the first, second … further
-        attempt is made at (in other Regions); None: the same.
+        ``unknown``: try again after an unknown outcome, too. ``elsewhere(n)``: called before the n-th further attempt,
+        to have it made in another Region; with 0 when there are no more.
         """
         self._load, self._random, self._also, self._sleep = load, rng, also, sleep
         self._unknown = unknown or elsewhere is not None
         self._breaker, self._elsewhere = breaker, elsewhere
-        self.table: Table | None = None
-        """Where this attempt is to be made instead of where it was asked for."""
         self._round = 0
         self._since_ns = 0
         self.intent = 0
@@ -117,11 +112,12 @@ class Attempts:
 
     def __next__(self) -> Attempts:
         if self._round:
-            if not self._again():
+            again = self._again()
+            if self._elsewhere is not None:
+                self._elsewhere(self._round if again else 0)
+            if not again:
                 raise StopIteration
             self.answer = None
-            if self._elsewhere is not None:
-                self.table = self._elsewhere(self._round)
         elif self._load.retry == "eager":
             self._since_ns = monotonic_ns()
         self._round += 1

@@ -13,7 +13,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -25,6 +25,8 @@ from lastwriter.client import clock
 from lastwriter.client.refusals import HopelessError
 from lastwriter.errors import UserError
 from verifier.errors import RecordError
+from verifier.history.schema import GROUP_ATTRIBUTE, INDEX_NAME
+from verifier.history.streams import WHOLE
 from verifier.rundir import (
     ClockAnchor,
     Mode,
@@ -38,6 +40,9 @@ from verifier.rundir import (
 
 Ended = Literal["finished", "stopped", "interrupted", "aborted"]
 Target = Literal["emulator", "endpoints", "aws"]
+
+INDEX_DEADLINE_S: Final = 10.0
+"""How long to wait for indexes to hold what their tables do."""
 
 SETTLE_DEADLINE_S: Final = 60.0
 """How long to wait for the replicas to agree before the final state is read as it is."""
@@ -55,6 +60,7 @@ class RunSession:
     def __init__(self, directory: RunDirectory, info: RunInfo) -> None:
         self.directory = directory
         self.info = info
+        self._needs: frozenset[str] = frozenset()
 
     @classmethod
     def open(
@@ -100,8 +106,8 @@ class RunSession:
         session._write_info()
         return session
 
-    def prepare(self, endpoints: Mapping[str, str]) -> None:
-        """Make the table where it is missing and read every replica into ``initial/``.
+    def prepare(self, endpoints: Mapping[str, str], needs: Collection[str] = ()) -> None:
+        """Make the table where it is missing, with what its workloads need, and read every replica into ``initial/``.
 
         UserError if the table is there and its replicas differ: nothing could be concluded from such a start.
         """
@@ -115,7 +121,9 @@ class RunSession:
             self.info.mode,
             self.info.witness,
             credentials=credentials_for(self.info.target),
+            needs=needs,
         )
+        self._needs = frozenset(needs)
         replicas = self._read_replicas(endpoints)
         if not _equal(replicas.values()):
             raise UserError(
@@ -181,6 +189,7 @@ class RunSession:
             time.sleep(_POLL_S * 5)
         self.info.settled = equal or (bool(self.info.queues_empty) and not failures)
         self._write_replicas("final", replicas)
+        self._read_more(endpoints)
         for region, reason in failures.items():
             self.warn(f"the final state of {region or 'the replicas'} could not be read: {reason}")
         if not self.info.settled and not hopeless:
@@ -222,7 +231,34 @@ class RunSession:
                 failures[region] = error
         return found
 
-    def _write_replicas(self, when: Literal["initial", "final"], replicas: Mapping[str, pa.Table]) -> None:
+    def _read_more(self, endpoints: Mapping[str, str]) -> None:
+        """What the workloads need besides the items: every Region's index, and its stream from its beginning."""
+        from lastwriter.client import stream_reader, tables
+        from lastwriter.client.credentials import credentials_for
+
+        credentials, regions = credentials_for(self.info.target), self.info.regions
+        try:
+            if "index" in self._needs:
+                table, patience = self.info.table, time.monotonic() + INDEX_DEADLINE_S
+                found: dict[str, pa.Table] = {}
+                for region in regions:
+                    items = pq.read_table(self.directory.replica("final", region))["item"].to_pylist()
+                    indexed = sorted(item for item in items if f'"{GROUP_ATTRIBUTE}":' in item)
+                    while True:
+                        found[region] = tables.read_replica(
+                            endpoints[region], region, table, credentials=credentials, index=INDEX_NAME
+                        )
+                        if sorted(found[region]["item"].to_pylist()) == indexed or time.monotonic() > patience:
+                            break
+                        time.sleep(_POLL_S)
+                self._write_replicas("index", found)
+            if "streams" in self._needs:
+                everything = stream_reader.read_all(endpoints, self.info.table, credentials, regions)
+                everything.write(self.directory.streams / f"{WHOLE}.parquet")
+        except (UserError, OSError) as error:
+            self.warn(f"indexes and streams could not be read to their ends: {error}")
+
+    def _write_replicas(self, when: Literal["initial", "final", "index"], replicas: Mapping[str, pa.Table]) -> None:
         for region, items in replicas.items():
             path = self.directory.replica(when, region)
             path.parent.mkdir(exist_ok=True)
@@ -232,6 +268,11 @@ class RunSession:
 
     def _write_info(self) -> None:
         write_atomically(self.directory.run_json, self.info.model_dump_json(by_alias=True, indent=2) + "\n")
+
+
+def task_error(error: str) -> str:
+    """What a run says of a task that raised."""
+    return f"a task of the locustfile raised {error}: what it had left to do is missing from the load"
 
 
 def control_state(control: str, timeout_s: float = 5.0) -> dict[str, Any]:

@@ -352,8 +352,6 @@ class Table(SeveralItems, Sets):
         attempt: Attempts | None,
         once: bool = False,
     ) -> Answer:
-        if attempt is not None and attempt.table is not None and attempt.table is not self:
-            return attempt.table._send(op, kind, operation, body, key, value, expect, attempt, once)
         flight = self._begin(op, kind, key, value, expect, attempt)
         try:
             reply = self._client.request(operation, body)

@@ -43,7 +43,6 @@ from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.table import Recording, Table
 from lastwriter.errors import RunAborted
 from verifier.history.schema import Kind
-from verifier.rundir import Mode
 
 locust_run.install()
 
@@ -100,19 +99,20 @@ class GlobalTableUser(User):
 
         ``also``: errors to try again after; ``unknown``: after an unknown outcome, too (of what is applied once only).
         """
+        if self._elsewhere is not None:
+            self._elsewhere(0)  # in case that the loop before this one was left early
         return Attempts(self.load, self.random, also, unknown=unknown, breaker=self._breaker, elsewhere=self._elsewhere)
 
-    def read_item(self, key: Key, *, strong: bool = True, region: str | None = None) -> Answer | None:
+    def read_item(self, key: Key | str, *, strong: bool = True, region: str | None = None) -> Answer | None:
         """Read an item as the load has it: with its retries, and eventually where a strong read fails (degraded reads).
 
         ``region``: another one than the user's. The answer of the last attempt.
         """
-        table = self.table if region is None else self.table_in(region)
         attempts = self.attempts()
         for attempt in attempts:
-            table.get(key, strong=strong, attempt=attempt)
+            (self.table if region is None else self.table_in(region)).get(key, strong=strong, attempt=attempt)
         if strong and self.load.degraded_reads and (attempts.answer is None or not attempts.answer.ok):
-            table.get(key, strong=False, attempt=attempts)
+            (self.table if region is None else self.table_in(region)).get(key, strong=False, attempt=attempts)
         return attempts.answer
 
     @property
@@ -201,6 +201,7 @@ class GlobalTableUser(User):
         self._tables = {self.table.region: self.table}
         self.epochs: Mapping[str, int] = {}
         self._breaker = run.breaker(self.table.region) if load.retry == "jittered" else None
+        self._first_region = self.table.region
         self._elsewhere = self._next_region if load.failover == "sdk-retry" else None
         self.counter = counter_of(self, f"{zlib.crc32(run.plan.run.encode()):x}_{slot.load_index}_{slot.process}")
         self._left = load.intents
@@ -217,9 +218,10 @@ class GlobalTableUser(User):
             self.follow_routes(run.routes.now)
         return True
 
-    def _next_region(self, further: int) -> Table:
-        """Where the first, second … further attempt goes with failover `sdk-retry`."""
-        return self.table_in(self.regions[(self.regions.index(self.table.region) + further) % len(self.regions)])
+    def _next_region(self, further: int) -> None:
+        """Failover `sdk-retry`: have the first, second … further attempt made in another Region; 0: in one's own."""
+        first = self.regions.index(self._first_region)
+        self.table = self.table_in(self.regions[(first + further) % len(self.regions)])
 
     def _next_intent(self) -> Callable[..., object]:
         """Wait until the next intent is due and say which task it is; StopUser at the end."""
@@ -300,6 +302,8 @@ class _ScheduledTasks(DefaultTaskSet):
                 raise StopUser() from full
             except Exception as raised:
                 user.environment.events.user_error.fire(user_instance=user, exception=raised, tb=raised.__traceback__)
+                if user._worker is not None:
+                    user._worker.task_failed(raised)
                 if not user.environment.catch_exceptions:
                     raise
                 logger.error("%s\n%s", raised, traceback.format_exc())

@@ -39,6 +39,9 @@ LAST_WORD_S: Final = 0.5
 
 SECOND_NS: Final = 1_000_000_000
 
+_TOLD_ERRORS: Final = 10
+"""Sorts of errors of tasks that a worker tells the master of."""
+
 _MOST_PROCESSES: Final = 1 << 31
 """Process ids are 32 bits; every worker takes its own residue of them."""
 
@@ -89,6 +92,7 @@ class WorkerRun:
         self._offered_second = 0
         self._rows: list[Rows] = []
         self._refusals = RefusalWatch()
+        self._task_errors: set[str] = set()
         self._cells: list[dict[str, Any]] = []
         self._greenlets: list[gevent.Greenlet] = []
         self.regions: set[str] = set()
@@ -176,6 +180,13 @@ class WorkerRun:
             client = self._client_of(self.plan, region, load)
             self._clients[place] = telling(client, region, self._environment.events.request)
         return self._clients[place]
+
+    def task_failed(self, raised: BaseException) -> None:
+        """A task raised, so its intent was cut short; the master is told of each sort once."""
+        error = f"{type(raised).__name__}: {raised}".splitlines()[0]
+        if error not in self._task_errors and len(self._task_errors) < _TOLD_ERRORS:
+            self._task_errors.add(error)
+            self._send("lastwriter-raised", {"worker": self.number, "error": error})
 
     def count_sent(self, now_ns: int, *, offered: bool = False, late: bool = False) -> None:
         """An intent is sent: late, if it was due more than a little earlier. A closed loop offers what it sends."""

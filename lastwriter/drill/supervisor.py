@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from lastwriter.client.session import RunSession
+from lastwriter.client.session import RunSession, task_error
 from lastwriter.client.slots import Slot, plan_slots
 from lastwriter.drill.faults import FaultController
 from lastwriter.drill.interrupts import Interrupted, Interrupts, Now
@@ -21,6 +21,7 @@ from lastwriter.drill.profile import Profile
 from lastwriter.drill.progress import Progress
 from lastwriter.drill.suspicions import Suspicions
 from lastwriter.errors import RunAborted, UserError
+from lastwriter.resources import needs_of
 from verifier.rundir import ClockAnchor, WorkerInfo, write_atomically
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Supervisor:
                 with self._interrupts.raising():
                     emulator = self._start_emulator(stack)
                     self._progress.step(f"table {profile.target.table}, {profile.target.mode}")
-                    session.prepare(emulator.endpoints)
+                    session.prepare(emulator.endpoints, {need for path in self._locustfiles for need in needs_of(path)})
             except Interrupted as interruption:
                 session.finish("interrupted", str(interruption))
                 raise RunAborted(f"interrupted by {interruption} before the load had begun") from None
@@ -206,6 +207,9 @@ class Supervisor:
             pid = load.pids.get(entry["worker"])
             if any(worker.process.pid == pid and worker.running for worker in load.children):
                 self._lost(f"worker {entry['worker']} does not answer any more")
+        elif event == "task-error":
+            self._progress.note(task_error(entry["error"]))
+            self._session.warn(task_error(entry["error"]))
         elif event == "clock":
             load.anchors.append(ClockAnchor(**{name: entry[name] for name in ClockAnchor.model_fields}))
         elif event == "end":

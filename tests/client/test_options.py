@@ -11,7 +11,7 @@ from locust import task
 from locust.argument_parser import LocustArgumentParser
 
 from lastwriter.client.options import add_options, check_plan, make_loads, make_plan, read_plan, read_settings
-from lastwriter.client.plan import HotKeys, Keys, Load
+from lastwriter.client.plan import Health, HotKeys, Keys, Load
 from lastwriter.client.user import GlobalTableUser
 from lastwriter.errors import UserError
 
@@ -140,10 +140,31 @@ def test_a_bad_number_is_one_line(arguments: list[str]) -> None:
     assert arguments[0] in str(raised.value)
 
 
+def test_failover_is_an_option_and_so_is_the_health_that_it_follows() -> None:
+    given = options(
+        "--emulator", "--failover", "routed", "--degraded-reads", "--health", "interval=500ms, ttl=2s,failback=never"
+    )
+    (load,) = make_loads(given, [Counters], 1)
+    assert (load.failover, load.degraded_reads) == ("routed", True)
+    plan = make_plan(read_settings(given), [load], dict.fromkeys(REGIONS, "http://127.0.0.1:1"), "emulator", Path(), 1)
+    assert plan.health == Health(interval="500ms", ttl="2s", failback="never")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("ttl=5", "--health ttl: '5' has no unit"), ("tll=5s", "--health tll: "), ("ttl", "--health ttl: ")],
+)
+def test_health_that_cannot_be_is_said_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_settings(options("--emulator", "--health", text))
+
+
 def test_the_web_ui_shows_what_may_change_from_run_to_run() -> None:
     parser = LocustArgumentParser()
     add_options(parser)
-    assert set(parser.args_included_in_web_ui) - {"help"} == {"hot", "keys", "pattern", "rate", "retry", "zipf"}
+    assert set(parser.args_included_in_web_ui) - {"help"} == {
+        "failover", "hot", "keys", "pattern", "rate", "retry", "zipf",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -43,12 +43,15 @@ class Deaf:
     def __init__(self, client: DynamoClient) -> None:
         self._client = client
         self.loses = 0
+        self.refuses: Callable[[dict[str, Any]], Any] = lambda body: False
         self.between: Callable[[], Any] = lambda: None
         """What others do when an answer was lost."""
         self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def request(self, operation: str, body: dict[str, Any]) -> Reply:
         self.asked.append((operation, body))
+        if self.refuses(body):
+            return Reply(Outcome.FAIL, 500, {}, "InternalServerError", 1, 2)
         reply = self._client.request(operation, body)
         if self.loses:
             self.loses -= 1
@@ -198,6 +201,20 @@ def test_a_request_that_arrives_twice_is_applied_once(user: Any, key: Key) -> No
         (1, Outcome.OK), (1, Outcome.UNKNOWN), (2, Outcome.FAIL),
     ]  # fmt: skip
     assert rows[1]["intent"] == rows[2]["intent"]
+
+
+def test_a_strong_read_that_fails_is_tried_as_an_eventual_one_where_the_load_says_so(user: Any, key: Key) -> None:
+    plain, degraded = user("naive", attempts=2), user("naive", attempts=2, degraded_reads=True)
+    degraded.counter.add(key, 3)
+    for one in (plain, degraded):
+        one.client.refuses = lambda body: body.get("ConsistentRead")
+    assert plain.counter.read(key) is None
+    assert degraded.counter.read(key) == 3
+    reads = [row for row in degraded.rows() if row["kind"].startswith("read")]
+    assert [(row["kind"], row["attempt"], row["outcome"]) for row in reads] == [
+        ("read", 1, Outcome.FAIL), ("read", 2, Outcome.FAIL), ("read_eventual", 3, Outcome.OK),
+    ]  # fmt: skip
+    assert len({row["intent"] for row in reads}) == 1
 
 
 def test_names_in_a_set_count_once_however_often_they_arrive(user: Any, key: Key) -> None:
