@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from verifier.errors import RecordError
-from verifier.history.columns import NULL, Int32, Int64
+from verifier.history.columns import NULL, Int32, Int64, order_by_code
 from verifier.history.schema import WORKER_SHIFT
 
 COLUMNS: Final = ("process", "op", "start_ns", "end_ns")
@@ -35,9 +35,12 @@ class Processes:
         if not len(process):
             return
         self._grow(int(process.max()) + 1)
-        order = np.lexsort((op, process))
+        order = order_by_code(process) if int(process.min()) >= 0 else np.argsort(process, kind="stable")
+        first = np.diff(process[order], prepend=process[order[0]] - 1) != 0
+        if not (first[1:] | (np.diff(op[order]) >= 0)).all():  # they stand in the order in which they ended, mostly
+            order = np.lexsort((op, process))
+            first = np.diff(process[order], prepend=process[order[0]] - 1) != 0
         process, op, start, end = process[order], op[order], start_ns[order], end_ns[order]
-        first = np.diff(process, prepend=process[0] - 1) != 0
         before = {"op": np.roll(op, 1), "start": np.roll(start, 1), "end": np.roll(end, 1)}
         for name, kept in (("op", self._op), ("start", self._start), ("end", self._end)):
             before[name][first] = kept[process[first]]
