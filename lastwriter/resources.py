@@ -83,12 +83,21 @@ def tasks_of(locustfile: Path) -> set[str]:
 
 def modes_of(locustfile: Path) -> tuple[str, ...]:
     """Modes that a locustfile's user classes are for (``modes = ("MREC",)``); empty: any."""
+    return _declared(locustfile, "modes")
+
+
+def needs_of(locustfile: Path) -> tuple[str, ...]:
+    """What the table of a locustfile's user classes must have besides items (``needs = ("index",)``)."""
+    return _declared(locustfile, "needs")
+
+
+def _declared(locustfile: Path, name: str) -> tuple[str, ...]:
+    """What the user classes of a locustfile say under this name, if that can be told without running it."""
     try:
         tree = ast.parse(locustfile.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Assign) and [one.id for one in node.targets if isinstance(one, ast.Name)] == [
-                "modes"
-            ]:
+            targets = node.targets if isinstance(node, ast.Assign) else ()
+            if [one.id for one in targets if isinstance(one, ast.Name)] == [name]:
                 return tuple(ast.literal_eval(node.value))
     except (OSError, ValueError, SyntaxError, TypeError):
         pass
