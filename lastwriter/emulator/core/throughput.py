@@ -90,24 +90,37 @@ class Lane:
         self._member = member
         self._way = way
         self._index = index
-        now_ns = environment.scheduler.now_ns
+        settings, now_ns = environment.settings, environment.scheduler.now_ns
+        self._table_burst_s = max(1.0, settings.table_burst)
         self._whole = Bucket(self._limit()[0], now_ns)
-        rate = self._partition_rate()
-        self._partitions = [Bucket(rate, now_ns) for _ in range(environment.settings.partitions)]
+        self._rate: float = settings.partition_reads if way == "Read" else settings.partition_writes
+        self._most = self._rate * max(1.0, settings.partition_burst)
+        self._partitions = [Bucket(self._rate, now_ns) for _ in range(settings.partitions)]
 
     def exceeded(self, place: int) -> list[str]:
         """The limits that a request for that hash exceeds: none lets it in."""
-        return [name for name, units, _ in self._levels(place) if units <= 0]
+        now_ns = self._environment.scheduler.now_ns
+        rate, most, name = self._limit()
+        found = [] if self._whole.left(now_ns, rate, most) > 0 else [name]
+        if self._partition(place).left(now_ns, self._rate, self._most) <= 0:
+            found.append("KeyRangeThroughputExceeded")
+        return found
 
     def wait_ns(self, place: int) -> int:
         """Until there is something in all buckets; 0: there is."""
-        waits_s = [-units / rate for _, units, rate in self._levels(place) if units <= 0]
+        now_ns = self._environment.scheduler.now_ns
+        rate, most, _ = self._limit()
+        levels = (
+            (self._whole.left(now_ns, rate, most), rate),
+            (self._partition(place).left(now_ns, self._rate, self._most), self._rate),
+        )
+        waits_s = [-units / rate for units, rate in levels if units <= 0]
         return int(max(waits_s) * 1e9) + 1 if waits_s else 0
 
     def take(self, place: int, units: float) -> None:
         """Spend."""
         self._whole.take(units)
-        self._partitions[range_of(place, len(self._partitions))].take(units)
+        self._partition(place).take(units)
 
     def refusal(self, limits: list[str]) -> tuple[str, list[dict[str, str]]]:
         """Of limits that were exceeded: the first, with Table or Index, and the ThrottlingReasons."""
@@ -115,32 +128,21 @@ class Lane:
         arn = self._member.arn if self._index is None else f"{self._member.arn}/index/{self._index.name}"
         return kind, [{"reason": f"{kind}{self._way}{limit}", "resource": arn} for limit in limits]
 
-    def _levels(self, place: int) -> Iterator[tuple[str, float, float]]:
-        """Of both buckets: the name of the limit, units left, units a second."""
-        now_ns = self._environment.scheduler.now_ns
-        rate, burst_s, name = self._limit()
-        yield name, self._whole.left(now_ns, rate, rate * max(1.0, burst_s)), rate
-        rate = self._partition_rate()
-        burst_s = self._environment.settings.partition_burst
-        bucket = self._partitions[range_of(place, len(self._partitions))]
-        yield "KeyRangeThroughputExceeded", bucket.left(now_ns, rate, rate * max(1.0, burst_s)), rate
+    def _partition(self, place: int) -> Bucket:
+        return self._partitions[range_of(place, len(self._partitions))]
 
     def _limit(self) -> tuple[float, float, str]:
-        """Of the whole: units a second, seconds that they are kept, name."""
+        """Of the whole: units a second, the most that are kept, name."""
         table = self._member.table
         source: Any = table if self._index is None else table.indexes[self._index.name]
         reads = self._way == "Read"
         if table.billing_mode == "PROVISIONED":
             units = source.read_units if reads else source.write_units
-            return units, self._environment.settings.table_burst, "ProvisionedThroughputExceeded"
+            return units, units * self._table_burst_s, "ProvisionedThroughputExceeded"
         most = source.most_read_units if reads else source.most_write_units
         if most is not None:
-            return most, 1.0, "MaxOnDemandThroughputExceeded"
-        return ACCOUNT_UNITS, 1.0, "AccountLimitExceeded"
-
-    def _partition_rate(self) -> float:
-        settings = self._environment.settings
-        return settings.partition_reads if self._way == "Read" else settings.partition_writes
+            return most, most, "MaxOnDemandThroughputExceeded"
+        return ACCOUNT_UNITS, ACCOUNT_UNITS, "AccountLimitExceeded"
 
 
 class Meter:
@@ -150,39 +152,50 @@ class Meter:
         self.throttled: Counter[str] = Counter()
         """Requests refused, by reason."""
         self._environment = environment
+        self._scheduler = environment.scheduler
+        self._partitions = environment.settings.partitions
         self._member = member
         self._lanes: dict[tuple[str | None, str], Lane] = {}
         self._waiting: dict[int, deque[tuple[Key, Item | None, Callable[[Key], None]]]] = {}
         for index in (None, *member.table.schema.indexes):  # units are saved from the beginning
             for way in ("Read", "Write"):
                 self._lane(index, way)
+        self._writes, self._reads = self._lane(None, "Write"), self._lane(None, "Read")
 
     # -- requests
 
     def admit_write(self, key: Key) -> None:
         """ApiError if there is nothing left for writing items of that partition."""
-        self._admit([(self._lane(None, "Write"), self._hash(key))])
+        place = self._hash(key)
+        if self._writes.exceeded(place):
+            self._admit([(self._writes, place)])
 
     def admit_entries(self, old: Item | None, new: Item | None) -> None:
         """ApiError if the change touches a global index that has nothing left."""
-        self._admit([(lane, place) for lane, place, _ in self._entries(old, new)])
+        if self._member.table.schema.indexes:
+            self._admit([(lane, place) for lane, place, _ in self._entries(old, new)])
 
     def admit_read(self, index: IndexSchema | None, place: int) -> None:
         """ApiError if there is nothing left for reading there; ``place`` is the hash of the partition key."""
-        self._admit([(self._lane(index, "Read"), place)])
+        lane = self._reads if index is None else self._lane(index, "Read")
+        if lane.exceeded(place):
+            self._admit([(lane, place)])
 
     def spend_write(self, key: Key, old: Item | None, new: Item | None, times: int = 1) -> None:
         """A write turned ``old`` into ``new``, or was refused by its condition (both the same)."""
         schema = self._member.table.schema
         units: float = write_units(item_bytes(old) if old else 0, item_bytes(new) if new else 0)
+        if not schema.indexes:
+            self._writes.take(self._hash(key), units * times)
+            return
         units += sum(index_units(schema, index, old, new) for index in schema.indexes if not index.is_global)
-        self._lane(None, "Write").take(self._hash(key), units * times)
+        self._writes.take(self._hash(key), units * times)
         for lane, place, entry_units in self._entries(old, new):
             lane.take(place, entry_units * times)
 
     def spend_read(self, index: IndexSchema | None, place: int, units: float) -> None:
         """Something was read there."""
-        self._lane(index, "Read").take(place, units)
+        (self._reads if index is None else self._lane(index, "Read")).take(place, units)
 
     def place(self, key: Key) -> int:
         """Hash of the partition key."""
@@ -197,7 +210,7 @@ class Meter:
 
     def arrive(self, key: Key, item: Item | None, apply: Callable[[Key], None]) -> None:
         """A replicated change is here: spend its units and ``apply(key)``, at once or when there are some."""
-        partition = range_of(self._hash(key), self._environment.settings.partitions)
+        partition = range_of(self._hash(key), self._partitions)
         queue = self._waiting.get(partition)
         if queue is None:
             wait_ns = self._wait_ns(key, item)
@@ -205,7 +218,7 @@ class Meter:
                 self._let_in(key, item, apply)
                 return
             queue = self._waiting[partition] = deque()
-            self._environment.scheduler.at(self._environment.scheduler.now_ns + wait_ns, self._drain, partition)
+            self._scheduler.at(self._scheduler.now_ns + wait_ns, self._drain, partition)
         queue.append((key, item, apply))
 
     def release(self) -> None:
@@ -221,7 +234,7 @@ class Meter:
             key, item, apply = queue[0]
             wait_ns = self._wait_ns(key, item)
             if wait_ns:
-                self._environment.scheduler.at(self._environment.scheduler.now_ns + wait_ns, self._drain, partition)
+                self._scheduler.at(self._scheduler.now_ns + wait_ns, self._drain, partition)
                 return
             queue.popleft()
             self._let_in(key, item, apply)
@@ -232,9 +245,11 @@ class Meter:
         apply(key)
 
     def _wait_ns(self, key: Key, item: Item | None) -> int:
-        waits = [self._lane(None, "Write").wait_ns(self._hash(key))]
-        waits += [lane.wait_ns(place) for lane, place, _ in self._entries(self._present(key), item)]
-        return max(waits)
+        wait_ns = self._writes.wait_ns(self._hash(key))
+        if not self._member.table.schema.indexes:
+            return wait_ns
+        entries = self._entries(self._present(key), item)
+        return max([wait_ns, *(lane.wait_ns(place) for lane, place, _ in entries)])
 
     def _present(self, key: Key) -> Item | None:
         version = self._member.store.items.get(key)
