@@ -36,24 +36,28 @@ class Processes:
             return
         self._grow(int(process.max()) + 1)
         order = order_by_code(process) if int(process.min()) >= 0 else np.argsort(process, kind="stable")
-        first = np.diff(process[order], prepend=process[order[0]] - 1) != 0
-        if not (first[1:] | (np.diff(op[order]) >= 0)).all():  # they stand in the order in which they ended, mostly
+        same = process[order[1:]] == process[order[:-1]]
+        if (same & (op[order[1:]] < op[order[:-1]])).any():  # mostly they stand in the order of their ids
             order = np.lexsort((op, process))
-            first = np.diff(process[order], prepend=process[order[0]] - 1) != 0
+            same = process[order[1:]] == process[order[:-1]]
         process, op, start, end = process[order], op[order], start_ns[order], end_ns[order]
-        before = {"op": np.roll(op, 1), "start": np.roll(start, 1), "end": np.roll(end, 1)}
-        for name, kept in (("op", self._op), ("start", self._start), ("end", self._end)):
-            before[name][first] = kept[process[first]]
-        known = (before["op"] != NULL) & (before["op"] < op)  # several items of one request are rows of one operation
-        back = np.flatnonzero(known & (end < before["start"]))
-        if len(back):
-            at = int(back[0])
-            raise RecordError(
-                f"{self._path}: operation {_name(op[at])} had ended before {_name(before['op'][at])} of the same "
-                f"process began ({len(back):,} do): the worker's clock went back, so none of its times proves anything"
-            )
-        for at in np.flatnonzero(known & (start < before["end"])).tolist():
-            self._overlapping.setdefault(int(process[at]), (int(before["op"][at]), int(op[at])))
+        first = np.flatnonzero(np.concatenate(([True], ~same)))
+        inside = np.flatnonzero(same & (start[1:] < end[:-1]))
+        pairs = [(op[inside], start[inside], end[inside], inside + 1)]
+        pairs.append((self._op[process[first]], self._start[process[first]], self._end[process[first]], first))
+        for before_op, before_start, before_end, at in pairs:
+            # Several items of one request are rows of one operation.
+            hit = (before_op != NULL) & (before_op < op[at]) & (start[at] < before_end)
+            back = np.flatnonzero(hit & (end[at] < before_start))
+            if len(back):
+                one = int(back[0])
+                raise RecordError(
+                    f"{self._path}: operation {_name(op[at[one]])} had ended before {_name(before_op[one])} of the same "
+                    f"process began ({len(back):,} do): the worker's clock went back, so none of its times proves "
+                    "anything"
+                )
+            for one in np.flatnonzero(hit).tolist():
+                self._overlapping.setdefault(int(process[at[one]]), (int(before_op[one]), int(op[at[one]])))
         last = np.flatnonzero(np.diff(process, append=process[-1] + 1))
         for kept, values in ((self._op, op), (self._start, start), (self._end, end)):
             kept[process[last]] = values[last]
