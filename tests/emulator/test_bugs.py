@@ -9,39 +9,11 @@ import pytest
 
 from lastwriter.emulator.core.bugs import BUG, BUGS, parse_bugs
 from lastwriter.errors import UserError
+from tests.emulator.bug_drills import CASES, HIDDEN_RETRIES, MRSC, OF_STREAMS
 from tests.emulator.drills import Drill, perform, verdicts
 from tests.emulator.running import client, emulator
-from tests.emulator.virtual import EAST, OHIO, OREGON
+from tests.emulator.virtual import EAST
 from verifier.checks.registry import CHECK
-
-MREC = Drill("MREC", settings={"replicator_delay": "30ms", "replicator_delay_spread": "100%"})
-MRSC = Drill("MRSC")
-OWN = replace(MREC, own=True, counters=3, registers=0)
-DRILLS = {
-    "early-ack": replace(MRSC, fault={"kind": "region-isolated", "regions": [EAST]}),
-    "read-without-heartbeat": MRSC,
-    "isolated-read": replace(MRSC, fault={"kind": "region-isolated", "regions": [EAST]}),
-    "stale-condition": replace(MRSC, conditions=True, counters=0),
-    "early-heartbeat": replace(
-        MRSC,
-        fault={"kind": "link-latency", "links": [(OHIO, EAST), (OREGON, EAST)], "jitter": "200ms", "one_way": True},
-    ),
-    "two-winners": MRSC,
-    "conflict-applied": MRSC,
-    "relay": replace(OWN, fault={"kind": "link-cut", "links": [(EAST, OHIO)]}),
-    "reordered": replace(OWN, registers=3, think_ms=3),
-    "late-wins": MREC,
-    "own-ties-win": replace(MREC, together=True, reads=0.1, counters=0, registers=40, think_ms=0.01),
-    "stuck-item": MREC,
-    "lost-write": OWN,
-    "applied-twice": OWN,
-}
-OF_STREAMS = {name for name in BUG if name.startswith("stream-")}
-"""See test_stream_bugs.py."""
-CASES = [(name, DRILLS[name]) for name in BUG if name not in OF_STREAMS] + [
-    ("lost-write", MRSC),
-    ("applied-twice", MRSC),
-]
 
 
 def accused(drill: Drill, seed: int, bugs: dict[str, int] | None) -> dict[str, str]:
@@ -51,11 +23,35 @@ def accused(drill: Drill, seed: int, bugs: dict[str, int] | None) -> dict[str, s
 
 @pytest.mark.parametrize(("name", "drill"), CASES, ids=[f"{name}-{drill.mode}" for name, drill in CASES])
 def test_the_check_named_for_a_bug_finds_it_and_nothing_without_it(name: str, drill: Drill) -> None:
-    sound = accused(drill, 1, None)
-    assert "violated" not in sound.values(), sound
-    assert sound[BUG[name].check] == "holds", "the drill did not exercise the check"
-    found = accused(drill, 1, parse_bugs([name]))
-    assert found[BUG[name].check] == "violated", found
+    judge(name, drill, 1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "drill"), CASES, ids=[f"{name}-{drill.mode}" for name, drill in CASES])
+def test_whatever_the_seed(name: str, drill: Drill) -> None:
+    for seed in range(2, 22):
+        judge(name, drill, seed)
+
+
+def judge(name: str, drill: Drill, seed: int) -> None:
+    """With the bug and without."""
+    sound = accused(drill, seed, None)
+    assert "violated" not in sound.values(), (seed, sound)
+    assert sound[BUG[name].check] == "holds", f"with seed {seed} the drill did not exercise the check"
+    found = accused(drill, seed, parse_bugs([name]))
+    assert found[BUG[name].check] == "violated", (seed, found)
+
+
+def test_a_retry_behind_the_recorder_is_found() -> None:
+    for seed in range(3):
+        assert accused(HIDDEN_RETRIES, seed, None)["store"] == "violated"
+        honest = accused(replace(HIDDEN_RETRIES, hidden_retries=False), seed, None)
+        assert "violated" not in honest.values(), honest
+        assert honest["store"] == "holds"
+
+
+def test_every_bug_has_a_drill() -> None:
+    assert {name for name, _ in CASES} | OF_STREAMS == set(BUG)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,16 @@ def test_killed_under_load_it_has_everything_that_it_acknowledged(mode: Mode, tm
     assert verdicts["store"] == "holds"  # `lost` may not see through a write that took effect without an answer
 
 
+def test_an_emulator_that_forgets_is_found_out(tmp_path: Path) -> None:
+    with emulator(tmp_path, bugs=["restart-forgets"]) as running:
+        table = clients(running)[0]
+        for number in range(40):
+            table.put_item(TableName=TABLE, Item={"pk": {"S": f"k{number}"}})
+        running.kill()
+        running.restart()
+        assert clients(running)[0].scan(TableName=TABLE)["Count"] < 40
+
+
 def test_everything_else_is_there_again_too(tmp_path: Path) -> None:
     with emulator(tmp_path, table=None, mode="MREC") as running:
         table = clients(running)[0]

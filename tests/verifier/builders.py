@@ -106,7 +106,7 @@ def numbered(ops: Iterable[Op]) -> list[Op]:
         number = count if op.op is None else op.op
         assert (number, op.key) not in taken, f"operation id {number} twice"
         taken.add((number, op.key))
-        update = not op.kind.startswith("read")
+        update = not op.kind.startswith("read") and op.kind != "delete"  # a deletion is answered with what was there
         saw = number if update and op.outcome == "ok" and op.saw is None else op.saw
         process = count if op.process is None else op.process
         intent = number if op.intent is None else op.intent

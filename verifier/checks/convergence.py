@@ -69,7 +69,8 @@ def _superseded(history: History, context: Context, different: Bool) -> list[Vio
     marks = marks_of(history, context)
     change = updates(history) & (history.outcome == Outcome.OK)
     removing = of_kind(history, Kind.DELETE)
-    last = np.flatnonzero(change & (is_mark(history.saw) | of_kind(history, Kind.DELETE)))
+    # A deletion that met nothing changed nothing: there is no tombstone that an older write could lose to.
+    last = np.flatnonzero(change & (is_mark(history.saw) | (removing & is_mark(history.prev))))
     if not len(last):
         return []
     latest = np.full(keys, NULL, np.int64)

@@ -35,7 +35,6 @@ from lastwriter.emulator.core.network import Network, RoundTrip
 from lastwriter.emulator.core.roundtrips import round_trip_ns
 from lastwriter.emulator.core.scheduler import Scheduler
 from lastwriter.emulator.core.tables import ControlPlane
-from lastwriter.emulator.core.transacting import Transactions
 from lastwriter.emulator.requests.batches import BatchGet, BatchWrite
 from lastwriter.emulator.requests.errors import ApiError, table_not_found
 from lastwriter.emulator.requests.operations import (
@@ -87,7 +86,8 @@ class Core:
         self.ailments = Ailments(self.environment, self._partition_key)
         self._ailing = self.ailments.regions
         self.transactions = {
-            region: Transactions(self.environment, region, serving, wall) for region, serving in self._serving.items()
+            region: self.control.engines.transactions(self.environment, region, serving, wall)
+            for region, serving in self._serving.items()
         }
         self._run: dict[str, Run] = {
             **{name: self._on_write(name) for name in WRITES},
@@ -217,7 +217,11 @@ class Core:
         return run
 
     def _find(self, region: str, operation: str, request: dict[str, Any]) -> Serving:
-        table = self._serving[region].get(table_name(request))
+        try:
+            table = self._serving[region].get(table_name(request))
+        except ApiError:
+            check_shape(operation, request)  # names what else is wrong as well
+            raise
         if table is None:
             check_request(operation, request)
             raise table_not_found()

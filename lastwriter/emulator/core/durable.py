@@ -179,7 +179,8 @@ class DurableMrec(_MrecTable):
         record = ["w", self.number, replica.region, packed(key), 0, new]
         self.records.append(record)  # before what it brings about
         super().store(replica, key, version, old, new)
-        record[4] = replica.items[key][0]
+        kept = replica.items.get(key)  # a bug may have dropped it
+        record[4] = self._environment.scheduler.now_ns if kept is None else kept[0]
 
 
 # -- MRSC

@@ -93,7 +93,7 @@ class Transactions:
         changes = transaction.evaluate(_look(places))
         for (table, key), (old, new), action in zip(places, changes, transaction.actions, strict=True):
             if not action.checks_only:
-                table.engine.store(table.store, key, table.store.items.get(key), old, new)
+                self._store(table, key, old, new)
         if transaction.token is not None:
             self.remember(transaction.token, transaction.digest, self._environment.scheduler.now_ns)
             if self._environment.records is not None:
@@ -101,6 +101,9 @@ class Transactions:
                     ["k", self._region, transaction.token, transaction.digest.hex(), self._wall()]
                 )
         return transaction.reply(changes)
+
+    def _store(self, table: Serving, key: Key, old: Item | None, new: Item | None) -> None:
+        table.engine.store(table.store, key, table.store.items.get(key), old, new)
 
     def remember(self, token: str, digest: bytes, now_ns: int) -> None:
         """A transaction was carried out under that token."""

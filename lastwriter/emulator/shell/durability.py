@@ -59,9 +59,14 @@ def load(directory: DataDirectory, core: Core, wall: float) -> Restoring:
 
 
 class Memory:
-    """Between the core and those who wait for its replies. ``deliver`` takes replies that may leave."""
+    """Between the core and those who wait for its replies. ``deliver`` takes replies that may leave.
 
-    def __init__(self, directory: DataDirectory, core: Core, deliver: Callable[[list[Reply]], None]) -> None:
+    ``forgets_ns``: replies leave at once, and what they say is written down this much later (a planted bug).
+    """
+
+    def __init__(
+        self, directory: DataDirectory, core: Core, deliver: Callable[[list[Reply]], None], forgets_ns: int = 0
+    ) -> None:
         self.failing = False
         """The log cannot be written: answer with 500."""
         self._directory = directory
@@ -73,6 +78,8 @@ class Memory:
         self._outbox: list[Reply] = []
         self._loop = asyncio.get_running_loop()
         self._asked = False
+        self._forgets_ns = forgets_ns
+        self._remembered_ns = 0
         self._compactor: subprocess.Popen[bytes] | None = None
         self._patience = 1
         try:
@@ -91,7 +98,7 @@ class Memory:
     def commit(self) -> None:
         """Write down what has happened, and let the replies go."""
         self._asked = False
-        if self._records:
+        if self._records and not self._puts_off():
             try:
                 self._directory.append(self._core.scheduler.now_ns, time.time(), self._records)
             except OSError as error:
@@ -140,11 +147,21 @@ class Memory:
 
     def close(self) -> None:
         """The last word."""
+        self._forgets_ns = 0
         self.commit()
         if self._compactor is not None:
             self._compactor.kill()
             self._compactor.wait()
         self._directory.close()
+
+    def _puts_off(self) -> bool:
+        if not self._forgets_ns:
+            return False
+        now_ns = self._core.scheduler.now_ns
+        if now_ns < self._remembered_ns + self._forgets_ns:
+            return True
+        self._remembered_ns = now_ns
+        return False
 
     def _fail(self, error: OSError) -> None:
         if not self.failing:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import orjson
 
-from lastwriter.emulator.core.bugs import BUG
+from lastwriter.emulator.core.bugs import BUG, FORGETS_NS
 from lastwriter.emulator.core.core import Core
 from lastwriter.emulator.core.environment import RESET, Reply
 from lastwriter.emulator.core.roundtrips import check_region, mrsc_regions, round_trip_ns
@@ -139,7 +139,9 @@ class Server:
         self.memory: Memory | None = None
         if directory is not None:
             restoring = load(directory, self.core, time.time())
-            self.memory = Memory(directory, self.core, self._deliver)
+            self.memory = Memory(
+                directory, self.core, self._deliver, FORGETS_NS if "restart-forgets" in config.bugs else 0
+            )
             restoring.start()
         self.core.control.addresses = {region: url.partition("//")[2] for region, url in self.endpoints.items()}
         self._book = FaultBook(self.core, self._clients)

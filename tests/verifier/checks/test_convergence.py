@@ -76,6 +76,13 @@ def test_an_item_that_nobody_deleted_is_not_gone() -> None:
     assert judge(deleted, {region: {} for region in REGIONS}).verdict == "holds"
 
 
+def test_a_deletion_that_met_nothing_is_no_last_word() -> None:
+    late = [write(0, 5, op=1, prev=-1), Op("delete", 6, 7, op=2, region=B, prev=-1)]  # 1 had not come to B
+    assert judge(late, dict.fromkeys(REGIONS, KEY)).verdict == "holds"
+    effective = [write(0, 5, op=1, prev=-1), Op("delete", 6, 7, op=2, region=B, prev=1)]
+    assert judge(effective, dict.fromkeys(REGIONS, KEY)).verdict == "violated"
+
+
 def test_without_two_replicas_nothing_is_known() -> None:
     assert judge([add(0, 1, 1)], {A: KEY}).verdict == "unknown"
     assert judge([add(0, 1, 1)], {}).exercised == 0
