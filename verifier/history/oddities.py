@@ -52,9 +52,9 @@ class Processes:
             if len(back):
                 one = int(back[0])
                 raise RecordError(
-                    f"{self._path}: operation {_name(op[at[one]])} had ended before {_name(before_op[one])} of the same "
-                    f"process began ({len(back):,} do): the worker's clock went back, so none of its times proves "
-                    "anything"
+                    f"{self._path}: operation {_name(op[at[one]])} had ended before {_name(before_op[one])} of the "
+                    f"same process began ({len(back):,} do): the worker's clock went back, so none of its times "
+                    "proves anything"
                 )
             for one in np.flatnonzero(hit).tolist():
                 self._overlapping.setdefault(int(process[at[one]]), (int(before_op[one]), int(op[at[one]])))
