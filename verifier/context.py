@@ -102,9 +102,14 @@ def _with_replicas(
     history, initial = read_replicas(directory, "initial", history, part=part)
     history, final = read_replicas(directory, "final", history, part=part)
     regions = [region for region in dict.fromkeys([*context.run.regions, *final]) if region in final]
+    history, index = read_replicas(directory, "index", history, part=part)
     streams = read_streams(directory, context.run, history)
     return history, replace(
-        context, initial=initial, final={region: final[region] for region in regions}, streams=streams
+        context,
+        initial=initial,
+        final={region: final[region] for region in regions},
+        index=index,
+        streams=streams,
     )
 
 

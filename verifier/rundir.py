@@ -184,8 +184,8 @@ class RunDirectory:
         """Folder of the workers' streams (``worker-N.arrow``) and their compacted form (``worker-N.parquet``)."""
         return self.path / "history"
 
-    def replica(self, when: Literal["initial", "final"], region: str) -> Path:
-        """Every item of one replica before t0 or after settling."""
+    def replica(self, when: Literal["initial", "final", "index"], region: str) -> Path:
+        """Every item of one replica before t0 or after settling, or what its index then held."""
         return self.path / when / f"{region}.parquet"
 
     @property

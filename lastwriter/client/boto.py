@@ -119,6 +119,7 @@ def dynamodb(
     connect_s: float | None = None,
     attempts: int = 1,
     ca_bundle: str | None = None,
+    service: str = "dynamodb",
 ) -> Any:
     """A boto3 DynamoDB client that knows nothing of the user's AWS files but the credentials it is given.
 
@@ -126,7 +127,7 @@ def dynamodb(
     """
     host = parse_endpoint(endpoint)[1]
     return _session(credentials).client(
-        "dynamodb",
+        service,
         region_name=region,
         endpoint_url=endpoint,
         verify=ca_bundle,

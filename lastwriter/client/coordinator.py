@@ -196,7 +196,8 @@ class Coordinator:
             seed,
         )
         try:
-            session.prepare({region: endpoints[region] for region in settings.regions})
+            needs = {need for user_class in self.environment.user_classes for need in getattr(user_class, "needs", ())}
+            session.prepare({region: endpoints[region] for region in settings.regions}, needs)
             credentials_for(target)
         except BaseException as raised:
             # Locust may be told to stop meanwhile, which kills the greenlet that this runs in.

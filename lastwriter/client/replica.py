@@ -32,8 +32,17 @@ _FIRST_PAUSE_S: Final = 0.02
 _INT64: Final = range(-(2**63) + 1, 2**63)  # the lowest value stands for null
 
 
-def read_replica(endpoint: str, region: str, table: str, *, credentials: CredentialSource | None = None) -> pa.Table:
+def read_replica(
+    endpoint: str,
+    region: str,
+    table: str,
+    *,
+    credentials: CredentialSource | None = None,
+    index: str | None = None,
+) -> pa.Table:
     """Every item of one replica, read strongly, with :data:`~verifier.history.schema.REPLICA_COLUMNS`, sorted by key.
+
+    ``index``: what this index of the replica holds instead; an index read is eventual.
 
     A read changes nothing, so a page that fails is asked for again a few times. Raises UserError.
     """
@@ -42,7 +51,7 @@ def read_replica(endpoint: str, region: str, table: str, *, credentials: Credent
     start: dict[str, Any] = {}
     try:
         while True:
-            reply = _page(client, endpoint, region, table, start)
+            reply = _page(client, endpoint, region, table, start, index)
             for item in reply.body.get("Items", ()):
                 rows.append(
                     (
@@ -67,10 +76,13 @@ def read_replica(endpoint: str, region: str, table: str, *, credentials: Credent
     return pa.Table.from_arrays(arrays, schema=REPLICA_COLUMNS)
 
 
-def _page(client: BotoClient, endpoint: str, region: str, table: str, start: dict[str, Any]) -> Reply:
+def _page(
+    client: BotoClient, endpoint: str, region: str, table: str, start: dict[str, Any], index: str | None
+) -> Reply:
     began, pause = time.monotonic(), _FIRST_PAUSE_S
     while True:
-        reply = client.request("Scan", {"TableName": table, "ConsistentRead": True, **start})
+        whence = {"ConsistentRead": True} if index is None else {"IndexName": index}
+        reply = client.request("Scan", {"TableName": table, **whence, **start})
         if reply.error is None:
             return reply
         worth_again = (

@@ -159,10 +159,6 @@ class Sets:
         expect: int,
         attempt: Attempts | None,
     ) -> SetAnswer:
-        elsewhere: Any = attempt.table if attempt is not None else None
-        if elsewhere is not None and elsewhere is not self:
-            found: SetAnswer = elsewhere._send_set(op, kind, operation, body, key, value, expect, attempt)
-            return found
         flight = self._begin(op, kind, key, value, expect, attempt)
         try:
             reply: Reply = self._client.request(operation, body)

@@ -263,10 +263,6 @@ class SeveralItems:
         attempt: Attempts | None,
         token: int = NULL,
     ) -> Answers:
-        elsewhere: Any = attempt.table if attempt is not None else None
-        if elsewhere is not None and elsewhere is not self:
-            there: Answers = elsewhere._send_several(operation, body, op, parts, seen, attempt, token)
-            return there
         flight = self._begin_several(op, parts, attempt, token)
         reply = self._ask(operation, body)
         found: list[Seen] = seen(reply)

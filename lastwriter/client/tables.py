@@ -10,7 +10,7 @@ was asked in, and says nothing of the mode unless it is STRONG.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from lastwriter.client.credentials import CredentialSource, CredentialsUnavailab
 from lastwriter.client.refusals import refused, unreachable
 from lastwriter.client.replica import read_replica
 from lastwriter.errors import UserError
-from verifier.history.schema import KEY_ATTRIBUTE
+from verifier.history.schema import GROUP_ATTRIBUTE, INDEX_NAME, KEY_ATTRIBUTE, VALUE_ATTRIBUTE
 from verifier.rundir import Mode
 
 __all__ = ["Progress", "create_global_table", "delete_global_table", "read_replica"]
@@ -47,19 +47,21 @@ def create_global_table(
     credentials: CredentialSource | None = None,
     progress: Progress | None = None,
     wait_s: float = WAIT_S,
+    needs: Collection[str] = (),
 ) -> bool:
     """Have a global table with a replica in each Region of ``endpoints``; False if it was there already.
 
     The first Region is where the table is created, with the partition key ``pk`` (a string) and on-demand capacity;
     then it is made global and waited for until it is ACTIVE everywhere. What is there already and fits is kept, and
-    what an interrupted call left behind is completed.
+    what an interrupted call left behind is completed. ``needs``: ``streams``, with old and new images, also where the
+    mode would do without; ``index``: items that have a group, by value.
 
     Raises UserError: a number of Regions that the mode does not have, a table that is there and is something else, an
     endpoint that cannot be reached or refuses.
     """
     _check_regions(mode, tuple(endpoints), witness)
     with _Group(endpoints, table, credentials, progress or _say_nothing, time.monotonic() + wait_s) as group:
-        return _create(group, tuple(endpoints), mode, witness)
+        return _create(group, tuple(endpoints), mode, witness, needs)
 
 
 def delete_global_table(
@@ -79,7 +81,7 @@ def delete_global_table(
         return _delete(group, tuple(endpoints))
 
 
-def _create(group: _Group, regions: tuple[str, ...], mode: Mode, witness: str | None) -> bool:
+def _create(group: _Group, regions: tuple[str, ...], mode: Mode, witness: str | None, needs: Collection[str]) -> bool:
     table = group.table
     home, *others = regions
     found = group.describe_all()
@@ -93,7 +95,11 @@ def _create(group: _Group, regions: tuple[str, ...], mode: Mode, witness: str | 
                 f"table {table} is in {_and(found)} but not in {home}; delete it there, or name another table"
             )
         group.say(f"creating {table} in {home}")
-        group.create(home)
+        group.create(home, needs)
+    elif "index" in needs and INDEX_NAME not in _indexes(found[home]):
+        raise UserError(
+            f"table {table} in {home} has no index {INDEX_NAME}, which a workload reads; name another table"
+        )
     shape = group.wait_active(home)
     _check_fits(table, home, shape, mode, regions, witness)
     missing = [region for region in others if region not in shape.replicas]
@@ -224,19 +230,28 @@ class _Group:
         for client in self._clients.values():
             client.close()
 
-    def create(self, region: str) -> None:
+    def create(self, region: str, needs: Collection[str] = ()) -> None:
         """``CreateTable``: a table of one Region."""
+        attributes = [{"AttributeName": KEY_ATTRIBUTE, "AttributeType": "S"}]
+        request: dict[str, Any] = {
+            "TableName": self.table,
+            "AttributeDefinitions": attributes,
+            "KeySchema": [{"AttributeName": KEY_ATTRIBUTE, "KeyType": "HASH"}],
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        if "streams" in needs:
+            request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        if "index" in needs:
+            attributes.append({"AttributeName": GROUP_ATTRIBUTE, "AttributeType": "S"})
+            attributes.append({"AttributeName": VALUE_ATTRIBUTE, "AttributeType": "N"})
+            keys = [
+                {"AttributeName": GROUP_ATTRIBUTE, "KeyType": "HASH"},
+                {"AttributeName": VALUE_ATTRIBUTE, "KeyType": "RANGE"},
+            ]
+            index = {"IndexName": INDEX_NAME, "KeySchema": keys, "Projection": {"ProjectionType": "ALL"}}
+            request["GlobalSecondaryIndexes"] = [index]
         try:
-            self._send(
-                region,
-                "CreateTable",
-                {
-                    "TableName": self.table,
-                    "AttributeDefinitions": [{"AttributeName": KEY_ATTRIBUTE, "AttributeType": "S"}],
-                    "KeySchema": [{"AttributeName": KEY_ATTRIBUTE, "KeyType": "HASH"}],
-                    "BillingMode": "PAY_PER_REQUEST",
-                },
-            )
+            self._send(region, "CreateTable", request)
         except botocore.exceptions.ClientError as error:
             # It came into being meanwhile: somebody else's, or our own call, sent again because its answer was lost.
             if _code(error) != "ResourceInUseException":
@@ -342,6 +357,10 @@ class _Group:
     def _refused(self, region: str, operation: str, error: botocore.exceptions.ClientError) -> UserError:
         message = error.response.get("Error", {}).get("Message", "")
         return refused(region, operation, self.table, _code(error), message)
+
+
+def _indexes(description: Mapping[str, Any]) -> set[str]:
+    return {index["IndexName"] for index in description.get("GlobalSecondaryIndexes") or ()}
 
 
 def _check_regions(mode: Mode, regions: tuple[str, ...], witness: str | None) -> None:

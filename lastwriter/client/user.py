@@ -34,15 +34,18 @@ from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_STOPPING, LOCUST
 from lastwriter.client import locust_run, worker
 from lastwriter.client.answer import Answer
 from lastwriter.client.clock import monotonic_ns
+from lastwriter.client.credentials import credentials_for
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.patterns import Counter, counter_of
 from lastwriter.client.plan import OWNED, Load, Pattern
 from lastwriter.client.retry import Attempts
 from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import Arrivals, arrivals_of
+from lastwriter.client.stream_reader import Records, StreamReader
 from lastwriter.client.table import Recording, Table
 from lastwriter.errors import RunAborted
 from verifier.history.schema import Kind
+from verifier.rundir import Mode, RunDirectory
 
 locust_run.install()
 
@@ -66,6 +69,11 @@ class GlobalTableUser(User):
     """Name in the record; default: the file's."""
     patterns: ClassVar[tuple[Pattern, ...] | None] = None
     """Patterns that the workload can be written as; None: any (or it does not ask which)."""
+
+    modes: ClassVar[tuple[Mode, ...]] = ("MREC", "MRSC")
+    """Modes of a table on which the workload can be run: those without what it needs refuse it."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What the table must have besides items: ``streams`` (also in MRSC), ``index`` (by group and value)."""
 
     region: str
     """Region that serves this user: where it lives, or where the routes lead from there (failover `routed`)."""
@@ -142,6 +150,20 @@ class GlobalTableUser(User):
     def own_key(self, name: str) -> Key:
         """A key that no other user has: ``self.own_key("canary")`` → ``canary-2-us-east-1-7``."""
         return Key(f"{name}-{self._load_number}-{self.region}-{self.number}", self.number, None, self.region)
+
+    def open_stream(self) -> StreamReader:
+        """A reader of this Region's stream, from now on: ``poll()`` it, and end it with :meth:`close_stream`."""
+        run = self._worker
+        assert run is not None
+        credentials, endpoint = credentials_for(run.plan.target), run.plan.endpoints[self.region]
+        return StreamReader(endpoint, self.region, run.plan.table, credentials, Records(), from_start=False)
+
+    def close_stream(self, reader: StreamReader) -> None:
+        """Keep what was read with the run, to be judged."""
+        run = self._worker
+        assert run is not None
+        reader.close()
+        reader.records.write(RunDirectory(run.plan.run_directory).streams / f"{self.region}-{self.number}.parquet")
 
     def record(self, kind: Kind | str, key: Key | str, value: int | None = None) -> Recording:
         """Record any other call as an operation, an HTTP request to one's own service, say::

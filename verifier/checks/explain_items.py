@@ -7,8 +7,8 @@ from typing import Final
 
 from verifier.checks import stock, transactions
 from verifier.checks.explain import item, milliseconds, name, region, who
-from verifier.checks.types import Context, Violation
-from verifier.history.columns import History
+from verifier.checks.types import Context, Replica, Violation
+from verifier.history.columns import NULL, History
 from verifier.history.schema import Outcome
 
 
@@ -213,6 +213,20 @@ def _missing_record(told: _Told) -> str:
     return f"{told.who('by')} changed {told.key} in {told.final}, and {_in_stream(told)} does not tell it."
 
 
+def _index_differs(told: _Told) -> str:
+    table, index = (one[str(told.final)] for one in (told.context.final, told.context.index))
+
+    def shown(items: Replica) -> str:
+        at = (items.key == told.found.key).nonzero()[0]
+        value = int(items.value[at[0]]) if len(at) else NULL
+        return "no such item" if not len(at) else "an item without value" if value == NULL else f"{value:,}"
+
+    return (
+        f"The index of {told.final} shows {shown(index)} for {told.key}, its table {shown(table)}, with nothing left "
+        "to be replicated or indexed."
+    )
+
+
 def _lower(text: str) -> str:
     return text[0].lower() + text[1:] if text.startswith("The ") else text
 
@@ -229,6 +243,7 @@ _RULES: Final[Mapping[str, Callable[[_Told], str]]] = {
     "repeat": _repeat,
     "reorder": _reorder,
     "gap": _gap,
+    "index differs": _index_differs,
     "repeated record": _repeated_record,
     "record out of order": _out_of_order,
     "record without effect": _without_effect,

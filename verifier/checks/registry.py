@@ -11,6 +11,7 @@ from verifier.checks.by_host import by_host
 from verifier.checks.conditions import check_lost_update, check_unique
 from verifier.checks.convergence import check_convergence
 from verifier.checks.explain import Explainer
+from verifier.checks.index import check_index
 from verifier.checks.ledger import check_lost, check_twice
 from verifier.checks.refusals import check_forks, check_refused
 from verifier.checks.region_order import check_region_order
@@ -182,6 +183,14 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         check_streams,
         explain_items.items,
         ("saw", "streams"),
+        {"MREC": "contract", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "index",
+        "an index holds what its table holds, once settled",
+        check_index,
+        explain_items.items,
+        ("saw", "final", "index"),
         {"MREC": "contract", "MRSC": "contract"},
     ),
     CheckRow(

@@ -70,6 +70,8 @@ class Context:
     """By Region; empty: a fresh table."""
     final: Mapping[str, Replica] = field(default_factory=dict)
     """By Region; empty: never read."""
+    index: Mapping[str, Replica] = field(default_factory=dict)
+    """What each Region's index then held; empty: there is none, or it was not read."""
     streams: tuple[Stream, ...] = ()
     """By reader; empty: nobody read any."""
     epsilon_ns: int = 0

@@ -200,7 +200,7 @@ def replica_keys(directory: RunDirectory) -> list[str]:
 
 
 def read_replicas(
-    directory: RunDirectory, when: Literal["initial", "final"], history: History, *, part: bool = False
+    directory: RunDirectory, when: Literal["initial", "final", "index"], history: History, *, part: bool = False
 ) -> tuple[History, dict[str, Replica]]:
     """Every replica's items by Region, and the history with its keys extended by those that no operation touched.
 
