@@ -6,14 +6,18 @@ the default is the hardest case, one hot key.
 
     .venv/bin/python benchmarks/verify.py
     .venv/bin/python benchmarks/verify.py --operations 10_000_000 --keys 1000 --workload counter
+    .venv/bin/python benchmarks/verify.py --operations 100_000_000 --keys 10000 --workload counter --mode MRSC \
+        --jobs 2 --rounds 1
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,9 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verifier.engine import DEFAULT_MEMORY_BYTES, Limits
 from verifier.history.columns import Int64
 from verifier.history.compact import ROWS_A_GROUP, write_options
 from verifier.history.schema import (
@@ -38,6 +44,9 @@ from verifier.history.schema import (
 from verifier.rundir import RunDirectory, RunInfo, Versions, WorkerInfo
 
 REGIONS = ("us-east-1", "us-east-2", "us-west-2")
+WORKLOADS = ("register", "counter", "blind-counter")
+"""The increments of a blind counter answer without the new value."""
+STRETCH = 5_000_000
 T0 = 10**12
 SPACING_NS = 20_000
 LAG_NS = 500_000_000
@@ -47,54 +56,76 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--operations", type=int, default=1_000_000)
     parser.add_argument("--keys", type=int, default=1)
-    parser.add_argument("--workload", choices=["register", "counter", "both"], default="both")
+    parser.add_argument("--workload", choices=[*WORKLOADS, "all"], default="all")
     parser.add_argument("--mode", choices=["MRSC", "MREC", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2, help="files that the record is spread over")
+    parser.add_argument(
+        "--workers", type=int, default=2, help="files that each five million operations are spread over"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="processes that judge")
+    parser.add_argument("--memory", type=float, default=DEFAULT_MEMORY_BYTES / 1e9, help="GB, of all of them")
+    parser.add_argument("--folder", type=Path, help="where the record is made up (some 25 bytes an operation)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
     parser.add_argument("--verify", metavar="DIR", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.verify:
-        verify_once(Path(options.verify), options.profile)
+        verify_once(Path(options.verify), options)
         return
-    workloads = ["register", "counter"] if options.workload == "both" else [options.workload]
+    workloads = WORKLOADS if options.workload == "all" else (options.workload,)
     modes = ["MRSC", "MREC"] if options.mode == "both" else [options.mode]
-    print(f"{options.operations:,} operations, {options.keys:,} keys; CPU and wall seconds of verify(), best of "
-          f"{options.rounds}; each in a process of its own")  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+    print(f"{options.operations:,} operations, {options.keys:,} keys, {options.jobs} at once, {options.memory:g} GB: "
+          f"CPU and wall seconds of verify(), best of {options.rounds}; each in a process of its own")  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="verify-", dir=options.folder) as folder:
         for workload in workloads:
             for mode in modes:
                 path = Path(folder) / f"{workload}-{mode}"
                 make_run(path, workload, mode, options.operations, options.keys, options.workers)
                 size = sum(file.stat().st_size for file in path.rglob("*.parquet"))
-                runs = [measured(path, options.profile) for _ in range(options.rounds)]
+                runs = [measured(path, options) for _ in range(options.rounds)]
                 best = min(runs, key=lambda run: run["cpu_s"])
                 print(
-                    f"{workload:9} {mode}  CPU {best['cpu_s']:6.2f} s  wall {best['wall_s']:6.2f} s  "
+                    f"{workload:13} {mode}  CPU {best['cpu_s']:6.2f} s  wall {best['wall_s']:6.2f} s  "
+                    f"{best['cpu_s'] / options.operations * 1e6:.2f} µs/op  "
                     f"peak {best['peak_mb']:,.0f} MB  {size / options.operations:.1f} B/op on disk  "
-                    f"{best['violations']:,} violations  contract {best['contract']}"
+                    f"{best['violations']:,} violations  contract {best['contract']}",
+                    flush=True,
                 )
+                shutil.rmtree(path)
 
 
-def measured(path: Path, profile: bool) -> dict[str, Any]:
-    """One verification in a process of its own, its imports not counted."""
-    command = [sys.executable, __file__, "--verify", str(path)] + (["--profile"] if profile else [])
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    *said, last = done.stdout.decode().strip().splitlines()
+def measured(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """One verification in a process of its own, its imports not counted; memory is that of all its processes."""
+    command = [sys.executable, __file__, "--verify", str(path), *(["--profile"] if options.profile else [])]
+    command += ["--jobs", str(options.jobs), "--memory", str(options.memory)]
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        me = psutil.Process(process.pid)
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                peak = max(peak, sum(one.memory_info().rss for one in [me, *me.children(recursive=True)]))
+            time.sleep(0.05)
+        assert process.stdout is not None
+        *said, last = process.stdout.read().decode().strip().splitlines()
+    if process.returncode:
+        raise SystemExit(process.returncode)
     if said:
         print("\n".join(said))
     measurement: dict[str, Any] = json.loads(last)
-    return measurement
+    return {**measurement, "peak_mb": max(peak / 1e6, measurement["peak_mb"])}
 
 
-def verify_once(path: Path, profile: bool) -> None:
+def verify_once(path: Path, options: argparse.Namespace) -> None:
     from verifier.verify import verify
 
     steps: list[tuple[str, float]] = []
-    wall, cpu = time.perf_counter(), time.process_time()
-    verdict = verify(path, progress=lambda what, _: steps.append((what, time.process_time())))
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    if profile:
+    wall, cpu = time.perf_counter(), cpu_s()
+    verdict = verify(
+        path,
+        progress=lambda what, _: steps.append((what, time.process_time())),
+        limits=Limits(int(options.memory * 1e9), options.jobs),
+    )
+    wall, cpu = time.perf_counter() - wall, cpu_s() - cpu
+    if options.profile:
         for (what, begun), (_, ended) in itertools.pairwise(steps):
             print(f"  {ended - begun:6.3f} s  {what}")
     print(
@@ -102,7 +133,7 @@ def verify_once(path: Path, profile: bool) -> None:
             {
                 "cpu_s": cpu,
                 "wall_s": wall,
-                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
                 "violations": sum(check.violations for check in verdict.checks),
                 "contract": verdict.contract_verdict,
             }
@@ -110,18 +141,68 @@ def verify_once(path: Path, profile: bool) -> None:
     )
 
 
+def cpu_s() -> float:
+    """Of this process and of those that it has ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, workers: int) -> None:
-    """A run directory: half reads, half updates, 64 processes a Region, every operation in flight for a while."""
-    rng = np.random.default_rng(1)
+    """A run directory, made up five million operations at a time, each on keys and by workers of their own."""
     directory = RunDirectory(path)
     directory.history.mkdir(parents=True)
+    stretches = -(-operations // STRETCH)
+    last, items = 0, []
+    for number in range(stretches):
+        ended, made = make_stretch(
+            directory, workload, mode, operations // stretches, max(1, keys // stretches), workers, number
+        )
+        last, items = max(last, ended), items + made
+    for item in items:
+        item |= {"start_ns": last, "end_ns": last + 10**6}
+    for name in REGIONS:
+        for when, content in (("initial", []), ("final", items)):
+            file = directory.replica(when, name)  # type: ignore[arg-type]
+            file.parent.mkdir(exist_ok=True)
+            pq.write_table(pa.Table.from_pylist(content, REPLICA_COLUMNS), file)
+    directory.faults.write_text("")
+    run = RunInfo(
+        schema=1,
+        run=path.name,
+        profile={"name": "benchmark"},
+        mode=mode,
+        regions=list(REGIONS),
+        table="benchmark",
+        target="emulator",
+        client="wire",
+        seed=1,
+        versions=Versions(lastwriter="0", python="0", locust="0", botocore="0"),
+        workers=[WorkerInfo(worker=number, host="localhost") for number in range(stretches * workers)],
+        created="2026-01-01T00:00:00Z",
+        created_ns=0,
+        start_ns=T0,
+        end_ns=last,
+        ended="finished",
+        settled=True,
+        queues_empty=True,
+    )
+    directory.run_json.write_text(run.model_dump_json(by_alias=True))
+
+
+def make_stretch(
+    directory: RunDirectory, workload: str, mode: str, operations: int, keys: int, workers: int, number: int
+) -> tuple[int, list[dict[str, Any]]]:
+    """Half reads, half updates, 64 processes a Region and worker, every operation in flight for a while; when the last
+    ended, and the final items."""
+    rng = np.random.default_rng(number)
+    base = number * workers
     moment = T0 + np.arange(operations, dtype=np.int64) * SPACING_NS
     key = rng.integers(0, keys, operations)
     updating = rng.random(operations) < 0.5
     region = rng.integers(0, 3, operations)
     if mode == "MREC":
         region[updating] = 0
-    worker = np.arange(operations) % workers
+    worker = base + np.arange(operations) % workers
     op = (worker << WORKER_SHIFT) | (np.arange(operations) // workers)
     latency = 60 * SPACING_NS
     start = moment - rng.integers(1, latency // 2, operations)
@@ -140,26 +221,27 @@ def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, w
 
     one = np.zeros(operations, np.int64)
     nothing = pa.nulls(operations, pa.dictionary(pa.int32(), pa.string()))
-    counting = workload == "counter"
+    counting, blind = workload != "register", workload == "blind-counter"
+    prefix = f"{workload}-{number}"
     columns: dict[str, Any] = {
         "op": op,
         "intent": op,
         "attempt": one + 1,
         "token": pa.nulls(operations, pa.int64()),
         "worker": worker,
-        "process": np.arange(operations) % (64 * workers) * 3 + region,  # a process lives in one Region
+        "process": (np.arange(operations) % (64 * workers) + 64 * base) * 3 + region,  # a process lives in one Region
         "region": text(list(REGIONS), region),
         "home_region": nothing,
         "workload": text([workload + "s"], one),
         "kind": text(["read", "add" if counting else "write"], updating.astype(np.int64)),
         "key_class": nothing,
-        "key": text([f"{workload}-{number}" for number in range(keys)], key),
+        "key": text([f"{prefix}-{place}" for place in range(keys)], key),
         "logical_key": nothing,
         "value": pa.array(one + 1 if counting else op, mask=~updating),
         "expect": pa.nulls(operations, pa.int64()),
-        "result": count if counting else pa.nulls(operations, pa.int64()),
-        "saw": np.where(updating, op, state),
-        "prev": pa.array(before, mask=~updating),
+        "result": pa.array(count, mask=updating if blind else None) if counting else pa.nulls(operations, pa.int64()),
+        "saw": pa.array(np.where(updating, op, state), mask=updating if blind else None),
+        "prev": pa.array(before, mask=np.ones(operations, np.bool_) if blind else ~updating),
         "outcome": one,
         "error": nothing,
         "units": pa.array(np.ones(operations, np.float32)),
@@ -170,54 +252,25 @@ def make_run(path: Path, workload: str, mode: str, operations: int, keys: int, w
     columns |= {one.name: pa.nulls(operations, one.type) for one in COLUMNS if one.name not in columns}
     table = pa.table({name: pa.array(column) if isinstance(column, np.ndarray) else column
                       for name, column in columns.items()}).select(COLUMNS.names).cast(COLUMNS)  # fmt: skip
-    for number in range(workers):
-        mine = table.filter(pa.array(worker == number))
+    for mine_only in range(base, base + workers):
+        mine = table.filter(pa.array(worker == mine_only))
         mine = mine.replace_schema_metadata({**(COLUMNS.metadata or {}), META_END: str(mine.num_rows)})
-        file = directory.history / f"worker-{number}.parquet"
+        file = directory.history / f"worker-{mine_only}.parquet"
         pq.write_table(mine, file, row_group_size=ROWS_A_GROUP, **write_options())
 
     last = int(end.max()) + 10**9
     present = np.unique(key[updating])
     final_state, final_count = after(key, updating, op, moment, np.full(keys, last), np.arange(keys))
-    rows = [
+    return last, [
         {
-            "key": f"{workload}-{number}",
-            "value": int(final_count[number]) if counting else int(final_state[number]),
-            "w": int(final_state[number]),
+            "key": f"{prefix}-{place}",
+            "value": int(final_count[place]) if counting else int(final_state[place]),
+            "w": int(final_state[place]),
             "p": None,
-            "item": json.dumps({WRITER_ATTRIBUTE: {"N": str(final_state[number])}}),
-            "start_ns": last,
-            "end_ns": last + 10**6,
+            "item": json.dumps({WRITER_ATTRIBUTE: {"N": str(final_state[place])}}),
         }
-        for number in present.tolist()
+        for place in present.tolist()
     ]
-    for name in REGIONS:
-        for when, content in (("initial", []), ("final", rows)):
-            file = directory.replica(when, name)  # type: ignore[arg-type]
-            file.parent.mkdir(exist_ok=True)
-            pq.write_table(pa.Table.from_pylist(content, REPLICA_COLUMNS), file)
-    directory.faults.write_text("")
-    run = RunInfo(
-        schema=1,
-        run=path.name,
-        profile={"name": "benchmark"},
-        mode=mode,
-        regions=list(REGIONS),
-        table="benchmark",
-        target="emulator",
-        client="wire",
-        seed=1,
-        versions=Versions(lastwriter="0", python="0", locust="0", botocore="0"),
-        workers=[WorkerInfo(worker=number, host="localhost") for number in range(workers)],
-        created="2026-01-01T00:00:00Z",
-        created_ns=0,
-        start_ns=T0,
-        end_ns=last,
-        ended="finished",
-        settled=True,
-        queues_empty=True,
-    )
-    directory.run_json.write_text(run.model_dump_json(by_alias=True))
 
 
 def after(
