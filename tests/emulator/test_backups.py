@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from lastwriter.emulator.core.snapshot import snapshot
+from tests.emulator.test_durable import restored as restored_core
 from tests.emulator.virtual import EAST, MS, OHIO, TABLE, Call, S, World, create_request, indexed_request
 
 START_S = 1_800_000_000
@@ -395,3 +397,47 @@ def test_recovery_of_an_mrsc_region_sees_what_all_regions_write() -> None:
     request = {"SourceTableName": TABLE, "TargetTableName": "copy", "UseLatestRestorableTime": True}
     ask(w, "RestoreTableToPointInTime", OHIO, **request)
     assert values(w, "copy", OHIO) == {EAST: "x", OHIO: "x"}
+
+
+# -- across the emulator's own death
+
+
+def test_backups_and_recovery_outlive_the_emulator() -> None:
+    records: list[list[Any]] = []
+    w = World(None, records=records, **CLOSE)
+    ask(w, "CreateTable", **create_request())
+    w.put(EAST, "k", "1")
+    arn, gone = back_up(w), back_up(w, "another")
+    ask(w, "DeleteBackup", BackupArn=gone)
+    recover(w, RecoveryPeriodInDays=7)
+    w.put(EAST, "k", "2")
+    w.wait(S)
+    for kept in (records, list(snapshot(w.core, w.now_ns / S))):
+        again = restored_core(kept, w, start=True, **CLOSE)
+        listed = ask(again, "ListBackups")["BackupSummaries"]
+        assert [one["BackupArn"] for one in listed] == [arn]
+        described = ask(again, "DescribeContinuousBackups")["ContinuousBackupsDescription"]
+        assert described["PointInTimeRecoveryDescription"]["RecoveryPeriodInDays"] == 7
+        ask(again, "RestoreTableFromBackup", TargetTableName="again", BackupArn=arn)
+        assert values(again, "again") == {"k": "1"}
+        latest = {"TargetTableName": "now", "SourceTableName": TABLE, "UseLatestRestorableTime": True}
+        ask(again, "RestoreTableToPointInTime", **latest)
+        assert values(again, "now") == {"k": "2"}
+
+
+def test_a_replica_that_was_being_filled_is_filled_after_all() -> None:
+    records: list[list[Any]] = []
+    w = World(None, records=records, fill_rate=10, **CLOSE)
+    ask(w, "CreateTable", **create_request())
+    for number in range(30):
+        w.put(EAST, f"k{number}", "1")
+    ask(w, "UpdateTable", ReplicaUpdates=[{"Create": {"RegionName": OHIO}}])
+    w.wait(S)
+    again = restored_core(records, w, start=True, fill_rate=10, **CLOSE)
+    assert restored(again, TABLE, OHIO)["TableStatus"] == "CREATING"
+    again.wait(4 * S)
+    assert restored(again, TABLE, OHIO)["TableStatus"] == restored(again, TABLE)["TableStatus"] == "ACTIVE"
+    assert len(values(again, TABLE, OHIO)) == 30
+    again.put(OHIO, "k0", "2")
+    again.settle()
+    assert values(again, TABLE)["k0"] == "2"

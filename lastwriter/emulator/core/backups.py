@@ -17,10 +17,11 @@ What is made of a backup is in :mod:`lastwriter.emulator.core.restores`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from lastwriter.emulator.core.durable import packed, unpacked
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.members import ACCOUNT, Member
 from lastwriter.emulator.core.recovery import DAYS, Contents, Recovery, contents
@@ -48,6 +49,21 @@ class Backup:
     expires: float | None
     contents: Contents
     restoring: bool = False
+
+    def packed(self) -> dict[str, Any]:
+        """As a record has it."""
+        kept = {one.name: getattr(self.contents, one.name) for one in fields(Contents)}
+        kept["items"] = [[packed(key), item] for key, item in self.contents.items.items()]
+        return {"arn": self.arn, "name": self.name, "kind": self.kind, "created": self.created} | {
+            "expires": self.expires,
+            "contents": kept,
+        }
+
+    @classmethod
+    def unpacked(cls, told: dict[str, Any]) -> Backup:
+        """Out of a record."""
+        kept = told["contents"] | {"items": {unpacked(key): item for key, item in told["contents"]["items"]}}
+        return cls(**(told | {"contents": Contents(**kept)}))
 
     def details(self, status: str = "AVAILABLE") -> dict[str, Any]:
         """BackupDetails."""
@@ -104,6 +120,7 @@ class Backups:
         self._find = find
         self._kept: dict[str, dict[str, Backup]] = {}  # Region → the end of the ARN → backup
         self._recoveries: dict[Member, Recovery] = {}
+        self._resumed: dict[tuple[str, str], int] = {}  # Region and table → days; of a life before this one
         self.operations: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "CreateBackup": self.create,
             "DescribeBackup": self.describe,
@@ -136,6 +153,7 @@ class Backups:
         if backup.restoring:
             raise ApiError("BackupInUseException", f"Backup is being used to restore table: {backup.arn}")
         del self._kept[region][_end(backup.arn)]
+        self._record("b", region, _end(backup.arn), None)
         return {"BackupDescription": backup.description("DELETED")}
 
     def list(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -186,9 +204,10 @@ class Backups:
         if not enabled:
             self._stop(member)
         elif recovery is None:
-            self._recoveries[member] = Recovery(self._environment, member, days or DAYS)
+            self._begin(member, days or DAYS)
         elif days is not None:
             recovery.days = days
+            self._record("r", region, member.table.schema.name, days)
         return self._continuous(member)
 
     def describe_continuous(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +249,46 @@ class Backups:
         recovery = self._recoveries.pop(member, None)
         if recovery is not None:
             recovery.stop()
+            self._record("r", member.region, member.table.schema.name, None)
+
+    def _begin(self, member: Member, days: int) -> None:
+        self._recoveries[member] = Recovery(self._environment, member, days)
+        self._record("r", member.region, member.table.schema.name, days)
+
+    # -- records
+
+    def records(self) -> Iterator[list[Any]]:
+        """Everything, for those who keep records. What a table was before is not kept: recovery begins anew."""
+        for region, kept in self._kept.items():
+            for end, backup in kept.items():
+                yield ["b", region, end, backup.packed()]
+        for member, recovery in self._recoveries.items():
+            yield ["r", member.region, member.table.schema.name, recovery.days]
+
+    def restore(self, region: str, end: str, told: dict[str, Any] | None) -> None:
+        """A record of a backup."""
+        kept = self._kept.setdefault(region, {})
+        if told is None:
+            del kept[end]
+        else:
+            kept[end] = Backup.unpacked(told)
+
+    def resume(self, region: str, table: str, days: int | None) -> None:
+        """A record of recovery."""
+        if days is None:
+            self._resumed.pop((region, table), None)
+        else:
+            self._resumed[region, table] = days
+
+    def take_up(self, member: Member) -> None:
+        """A member that was there before this process: remember its past from now on, if that was so."""
+        days = self._resumed.pop((member.region, member.table.schema.name), None)
+        if days is not None:
+            self._begin(member, days)
+
+    def _record(self, *record: Any) -> None:
+        if self._environment.records is not None:
+            self._environment.records.append([*record])
 
     # -- helpers
 
@@ -242,6 +301,8 @@ class Backups:
         expires = created + DAYS * 86400 if kind == "SYSTEM" else None
         backup = Backup(f"{member.arn}/backup/{end}", name, kind, created, expires, contents(member))
         kept[end] = backup
+        if self._environment.records is not None:
+            self._record("b", member.region, end, backup.packed())
         return backup
 
     def _present(self, region: str) -> dict[str, Backup]:

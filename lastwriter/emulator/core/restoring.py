@@ -61,7 +61,8 @@ class Restoring:
         self._take: dict[str, Callable[..., None]] = {
             "w": self._write, "x": self._expiry, "a": self._arrival, "i": self._version, "p": self._under_way,
             "e": self._entry, "c": self._commit, "d": self._delivery, "m": self._place,
-            "t": self._table, "k": self._token, "s": self._stream,
+            "t": self._table, "k": self._token, "s": self._stream, "b": core.control.backups.restore,
+            "r": core.control.backups.resume,
         }  # fmt: skip
 
     def take(self, records: Iterable[list[Any]], now_ns: int, wall: float) -> None:

@@ -21,6 +21,7 @@ def snapshot(core: Core, wall: float) -> Iterator[list[Any]]:
     for region, transactions in core.transactions.items():
         for token, digest, at_ns in transactions.known():
             yield ["k", region, token, digest.hex(), epoch_s + at_ns / 1e9]
+    yield from core.control.backups.records()
     for stream in core.control.streams.all():  # last: what was put in place above are no changes
         yield ["s", stream.region, _stream(stream, epoch_s)]
 

@@ -86,6 +86,11 @@ class ControlPlane(Directory):
             **legacy.OPERATIONS,
         }
 
+    def take_up(self, member: Member) -> None:
+        """A member that was there before this process: go on with what was being done to it."""
+        super().take_up(member)
+        self.backups.take_up(member)
+
     # -- operations
 
     def create_table(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
