@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,5 +202,10 @@ def test_boto3_is_told_why_it_is_throttled(running: EmulatorProcess, at: dict[st
         }
         state = ask(running.control, "GET", "/_lastwriter/state")[1]
         assert state["throttled"] == {EAST: {"TableWriteProvisionedThroughputExceeded": 1}}
+        with urllib.request.urlopen(running.control + "/metrics") as reply:
+            metrics = reply.read().decode()
+        throttled = 'throttled_total{region="us-east-1",reason="TableWriteProvisionedThroughputExceeded"} 1'
+        assert f"lastwriter_{throttled}\n" in metrics
+        assert 'lastwriter_replication_throttled{region="us-east-1"} 0\n' in metrics
     finally:
         ask(running.control, "PUT", "/_lastwriter/settings", {"throttling": "off"})

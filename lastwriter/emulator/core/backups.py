@@ -33,6 +33,7 @@ _ARN: Final = re.compile(
 )
 _MAX_LIST: Final = 100
 
+Record = list[Any]
 Find = Callable[..., Member | None]
 """The table of that Region and name, if others than DescribeTable know of it; with a third argument, even if not."""
 
@@ -257,7 +258,7 @@ class Backups:
 
     # -- records
 
-    def records(self) -> Iterator[list[Any]]:
+    def records(self) -> Iterator[Record]:
         """Everything, for those who keep records. What a table was before is not kept: recovery begins anew."""
         for region, kept in self._kept.items():
             for end, backup in kept.items():
