@@ -49,6 +49,10 @@ class Coordinator:
             self._plan = cli.read_plan(Path(options.plan), environment.user_classes)
         else:
             self._settings = cli.read_settings(options)
+            if environment.shape_class is not None and options.rate:
+                raise UserError(
+                    "--rate fixes how many users there are, and so does the file's LoadTestShape: leave --rate out"
+                )
             # The web UI may change these later; what is wrong on the command line is said at once.
             cli.make_loads(options, environment.user_classes, 1)
             if not self._settings.endpoints:

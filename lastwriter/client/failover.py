@@ -64,8 +64,13 @@ class Failover:
         record: Path,
         send: Callable[[Routing], None],
         client_of: Callable[[str, float], DynamoClient],
+        say: Callable[[str, str], None] = lambda region, to: None,
     ) -> None:
-        """``send(routing)`` goes to every worker; ``client_of(region, deadline)`` makes a client for the canary."""
+        """``send(routing)`` goes to every worker; ``client_of(region, deadline)`` makes a client for the canary.
+
+        ``say(region, to)`` is told of each decision.
+        """
+        self._say = say
         self._plan, self._health, self._record, self._send = plan, plan.health, record, send
         self._regions = {region: _Region() for region in plan.endpoints}
         self._clients = {region: client_of(region, self._health.timeout) for region in plan.endpoints}
@@ -189,6 +194,7 @@ class Failover:
         for region, other in changes.items():
             facts = {"event": "decided", "number": number, "region": region, "to": other, "at_ns": decided_ns}
             self.note({**facts, "epoch": homes[region][1]} if self._moves_homes else facts)
+            self._say(region, other)
         if self._moves_homes:
             flips = [gevent.spawn(self._flip, number, region, *homes[region]) for region in changes]
             gevent.joinall(flips)

@@ -8,6 +8,7 @@ A second is written when every worker has reported past it, or two seconds later
      "regions": {"us-east-1": {"rate": 67, "intents": 66, "ok": 66, "fail": 1, "unknown": 0, "condition": 0,
      "conflict": 1, "throttled": 0, "server_error": 0, "timeout": 0, "other": 0, "p50_ms": 1.2, "p99_ms": 7.5}}}
     {"event": "worker-lost", "worker": 1}
+    {"event": "route", "region": "us-east-1", "to": "us-east-2"}            its users go there (all of it: routes.jsonl)
     {"event": "task-error", "worker": 1, "error": "TypeError: …"}           a task raised; the first of its kind
     {"event": "suspected", "second": 3, "stale": {…}, "lost": {…}, …}   of lastwriter.drill.suspicions
     {"event": "end", "end_ns": …}                       with "aborted": "why" if the run could not go on

@@ -132,7 +132,9 @@ class MasterRun:
             self._live.add(self._in_my_time(delta))
         self._greenlets.append(gevent.spawn(self._read_clocks_for_ever))
         if any(load.failover == "routed" for load in self._plan.loads):
-            self._failover = Failover(self._plan, directory.routes, self._send_route, self._canary_client)
+            self._failover = Failover(
+                self._plan, directory.routes, self._send_route, self._canary_client, self._say_route
+            )
             self._greenlets.append(
                 gevent.spawn_later(max(0.0, (t0_ns - time.monotonic_ns()) / 1e9), self._failover.start)
             )
@@ -343,6 +345,10 @@ class MasterRun:
         for number, client_id in self._open_workers():
             message = {"worker": number, "routing": routing.message()}
             self._runner.send_message("lastwriter-route", message, client_id)
+
+    def _say_route(self, region: str, to: str) -> None:
+        if self._live is not None:
+            self._live.event("route", region=region, to=to)
 
     def _canary_client(self, region: str, deadline_s: float) -> DynamoClient:
         plan = self._plan

@@ -84,11 +84,11 @@ def due_times(rate: Sequence[Stretch], positions: Iterable[float]) -> Iterator[i
     position = next(ascending, None)
     for stretch in rate:
         while position is not None and position < stretch.after:
-            more, rate = position - stretch.before, stretch.rate
+            more, mean = position - stretch.before, stretch.rate
             if stretch.slope:
                 # The time t at which rate · t + slope · t² / 2 = more, in the form that does not cancel.
-                rate = (rate + math.sqrt(max(0.0, rate * rate + 2 * stretch.slope * more))) / 2
-            yield stretch.start_ns + (int(more / rate * SECOND_NS) if more else 0)
+                mean = (mean + math.sqrt(max(0.0, mean * mean + 2 * stretch.slope * more))) / 2
+            yield stretch.start_ns + (int(more / mean * SECOND_NS) if more else 0)
             position = next(ascending, None)
 
 

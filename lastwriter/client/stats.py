@@ -89,7 +89,7 @@ def cells_of(rows: Rows, recorder: Recorder, t0_ns: int, phases: Sequence[Planne
     if not len(rows):
         return
     end_ns, scheduled_ns = rows["end_ns"].astype(np.int64), rows["scheduled_ns"].astype(np.int64)
-    columns = (
+    columns: tuple[Int64, ...] = (
         (end_ns - t0_ns) // SECOND_NS,
         _phase_of(scheduled_ns - t0_ns, phases),
         rows["region"].astype(np.int64),
@@ -154,7 +154,7 @@ def write_exact_times() -> None:
         percentile = entry.get_current_response_time_percentile if current else entry.get_response_time_percentile
         return [percentile(share) or 0 for share in self.percentiles_to_report]
 
-    locust_stats.StatsCSV._percentile_fields = fields  # type: ignore[method-assign]
+    locust_stats.StatsCSV._percentile_fields = fields  # type: ignore[method-assign, assignment]
 
 
 def _phase_of(since_t0_ns: Int64, phases: Sequence[PlannedPhase]) -> Int64:

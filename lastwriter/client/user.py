@@ -38,7 +38,7 @@ from lastwriter.client.credentials import credentials_for
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.patterns import Counter, counter_of
 from lastwriter.client.plan import OWNED, Load, Pattern
-from lastwriter.client.retry import Attempts
+from lastwriter.client.retry import Attempts, Breaker
 from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.stream_reader import Records, StreamReader
@@ -81,6 +81,9 @@ class GlobalTableUser(User):
     """Region that this user lives in."""
     regions: tuple[str, ...]
     """Every Region with a replica, in order."""
+    epochs: Mapping[str, int]
+    """Home Region → epoch of its control record, where that was ever flipped."""
+    _breaker: Breaker | None
     number: int
     """Position of this user among those of its load, all workers together."""
     table: Table
@@ -221,7 +224,7 @@ class GlobalTableUser(User):
         self.regions, self.number, self._load_number = run.regions_in_order, slot.process, slot.load_index + 1
         self.table = run.table(slot)
         self._tables = {self.table.region: self.table}
-        self.epochs: Mapping[str, int] = {}
+        self.epochs = {}
         self._breaker = run.breaker(self.table.region) if load.retry == "jittered" else None
         self._first_region = self.table.region
         self._elsewhere = self._next_region if load.failover == "sdk-retry" else None

@@ -167,8 +167,9 @@ def contradictions(
                 yield (*where, field), f"the shares add up to {sum(shares.values()) * 100:.4g}%, not 100%"
     open_loop = any(load.rate for load in profile.load)
     for number, phase in enumerate(profile.phases):
-        for name, course in (("rate", phase.rate), ("burst", phase.burst and phase.burst.rate)):
-            if course is not None and course.absolute and not open_loop:
+        courses = {"rate": phase.rate} | ({} if phase.burst is None else {"burst": phase.burst.rate})
+        for name, course in courses.items():
+            if course.absolute and not open_loop:
                 yield ("phases", number, name), "no load has a rate, so there is nothing to share this one out to"
         for index, fault in enumerate(phase.faults):
             where = ("phases", number, "faults", index)

@@ -207,6 +207,9 @@ class Supervisor:
             pid = load.pids.get(entry["worker"])
             if any(worker.process.pid == pid and worker.running for worker in load.children):
                 self._lost(f"worker {entry['worker']} does not answer any more")
+        elif event == "route":
+            home = entry["region"] == entry["to"]
+            self._progress.note(f"users of {entry['region']} {'return' if home else 'go to ' + entry['to']}")
         elif event == "task-error":
             self._progress.note(task_error(entry["error"]))
             self._session.warn(task_error(entry["error"]))

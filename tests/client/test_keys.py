@@ -47,6 +47,17 @@ def test_the_same_seed_draws_the_same_keys() -> None:
     assert drawn[0] == drawn[1] != drawn[2]
 
 
+def test_by_zipf_the_first_keys_that_get_half_of_the_draws_are_hot() -> None:
+    drawer = chooser(Load(workload="a", keys=Keys(count=100, zipf=1.0)))
+    classes = [key.key_class for key in drawer.keys]
+    hot = classes.count("hot")
+    assert classes == ["hot"] * hot + ["normal"] * (100 - hot)
+    shares = [1 / rank for rank in range(1, 101)]
+    assert sum(shares[: hot - 1]) < sum(shares) / 2 <= sum(shares[:hot])
+    (only,) = chooser(Load(workload="a", keys=Keys(count=1, zipf=2.0))).keys
+    assert only.key_class == "hot"
+
+
 def test_zipf_draws_rank_k_in_proportion_to_its_power() -> None:
     keys = chooser(Load(workload="a", keys=Keys(count=100, zipf=1.0)))
     counts = Counter(keys.anything().index for _ in range(50_000))

@@ -49,6 +49,14 @@ class Steps(LoadTestShape):
 '''
 
 
+def test_a_shape_and_a_rate_contradict_each_other(tmp_path: Path) -> None:
+    (tmp_path / "likes.py").write_text(FILE)
+    command = [sys.executable, "-m", "locust", "-f", "likes.py", "--headless", "--emulator", "--rate", "10/s"]
+    with started(tmp_path, command) as process:
+        assert process.wait(TIMEOUT_S) == 2, said(tmp_path)
+    assert "LoadTestShape: leave --rate out" in said(tmp_path)
+
+
 def test_a_shape_decides_how_many_users_there_are_and_listeners_hear_of_every_request(tmp_path: Path) -> None:
     (tmp_path / "likes.py").write_text(FILE)
     command = [sys.executable, "-m", "locust", "-f", "likes.py", "--headless", "--emulator", "--mode", "MRSC"]
