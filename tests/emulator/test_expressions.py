@@ -191,7 +191,10 @@ class TestConditions:
                 "a < :flag",
                 "Incorrect operand type for operator or function; operator or function: <, operand type: BOOL",
             ),
-            ("a = :a OR " * 600 + "a = :a", "Expression size has exceeded the maximum allowed size;"),
+            (
+                "a = :a OR " * 600 + "a = :a",
+                "Expression size has exceeded the maximum allowed size; expression size: 6006",
+            ),
         ],
     )
     def test_mistakes(self, text: str, message: str) -> None:

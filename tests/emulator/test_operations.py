@@ -121,7 +121,10 @@ class TestPut:
                 {**KEY, "a": {}},
                 "Supplied AttributeValue is empty, must contain exactly one of the supported datatypes",
             ),
-            ({**KEY, "a": {"N": "dog"}}, "The parameter cannot be converted to a numeric value: dog"),
+            (
+                {**KEY, "a": {"N": "dog"}},
+                "1 validation error detected: The parameter cannot be converted to a numeric value: dog",
+            ),
             ({**KEY, "a": {"S": "x" * 409_600}}, "Item size has exceeded the maximum allowed size"),
         ],
     )
@@ -219,8 +222,7 @@ class TestUpdate:
             ),
             (
                 {"ExpressionAttributeValues": {**MARK["ExpressionAttributeValues"], ":d": {"N": "dog"}}},
-                "ExpressionAttributeValues contains invalid value: The parameter cannot be converted to a numeric "
-                "value: dog for key :d",
+                "The parameter cannot be converted to a numeric value: dog",
             ),
             (
                 {"ExpressionAttributeValues": {**MARK["ExpressionAttributeValues"], ":d": {"NS": []}}},
@@ -368,9 +370,9 @@ class TestDelete:
         assert write("DeleteItem", current, Key=KEY, ReturnValues="ALL_OLD")[1] == {"Attributes": current}
         assert write("DeleteItem", None, Key=KEY, ReturnValues="ALL_OLD") == (None, {})
 
-    def test_mistakes_are_not_counted(self) -> None:
+    def test_mistakes_in_the_request_are_counted(self) -> None:
         assert refused(write, "DeleteItem", None, Key=KEY, ConditionExpression="") == (
-            "Invalid ConditionExpression: The expression can not be empty;"
+            "1 validation error detected: Invalid ConditionExpression: The expression can not be empty;"
         )
 
 

@@ -222,8 +222,8 @@ def test_capacity_of_an_index() -> None:
         (":s = :s", "Invalid condition in KeyConditionExpression: No key attribute specified"),
         ("pk = sk", "Invalid condition in KeyConditionExpression: Multiple attribute names used in one condition"),
         ("pk.a = :s", "KeyConditionExpressions cannot have conditions on nested attributes"),
-        ("pk = :s AND pk = :s", "KeyConditionExpressions must only contain one condition per key"),
-        ("pk = :s AND sk = :n AND a = :s", "Conditions can be of length 1 or 2 only"),
+        ("pk = :s AND pk = :s", "Invalid KeyConditionExpression: KeyConditionExpressions must only contain one condition per key"),
+        ("pk = :s AND sk = :n AND a = :s", "The number of query conditions (3) exceeds the number of key attributes defined in the schema (2)"),
         ("pk = :e", "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: pk"),
         ("pk = :s AND sk BETWEEN :n AND :m", "Invalid KeyConditionExpression: The BETWEEN operator requires upper bound to be greater than or equal to lower bound; lower bound operand: AttributeValue: {N:1}, upper bound operand: AttributeValue: {N:0}"),
     ],
@@ -261,7 +261,7 @@ def place(pk: str, sk: str) -> Item:
         ({**WHOLE, "ExclusiveStartKey": place("q", "1")}, "The provided starting key is outside query boundaries based on provided conditions"),
         ({**RANGE, "ExclusiveStartKey": place("p", "5")}, "The provided starting key does not match the range key predicate"),
         ({**RANGE, "ExclusiveStartKey": place("q", "6")}, "The query can return at most one row and cannot be restarted"),
-        ({**WHOLE, "ExclusiveStartKey": {"pk": {"S": "p"}, "sk": {"N": "dog"}}}, "The provided starting key is invalid: The parameter cannot be converted to a numeric value: dog"),
+        ({**WHOLE, "ExclusiveStartKey": {"pk": {"S": "p"}, "sk": {"N": "dog"}}}, "The parameter cannot be converted to a numeric value: dog"),
     ],
 )  # fmt: skip
 def test_queries_that_are_refused(parameters: dict[str, Any], message: str) -> None:

@@ -227,7 +227,7 @@ class TestCanonicalForm:
         assert (caught.value.name, caught.value.message) == ("SerializationException", message)
         assert caught.value.body()["__type"] == "com.amazon.coral.service#SerializationException"
 
-    @pytest.mark.parametrize(("depth", "fits"), [(32, True), (33, False)])
+    @pytest.mark.parametrize(("depth", "fits"), [(31, True), (32, False)])
     def test_nesting(self, depth: int, fits: bool) -> None:
         value: dict[str, Any] = {"S": "x"}
         for at in range(depth):
@@ -239,6 +239,12 @@ class TestCanonicalForm:
                 "Nesting Levels have exceeded supported limits: "
                 "Attributes in the item have nested levels beyond supported limit"
             )
+
+    def test_what_is_empty_has_no_level_below(self) -> None:
+        value: dict[str, Any] = {"M": {}}
+        for _ in range(31):
+            value = {"M": {"a": value}}
+        assert canonical_value(value) == value
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from orjson import dumps
 
 from lastwriter.emulator.core.arranged import Store
 from lastwriter.emulator.core.gathering import Outcome
@@ -16,12 +19,18 @@ from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, 
 from lastwriter.emulator.requests.reads import compile_get, judge_get
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes
-from lastwriter.emulator.requests.validators import detected, failed
+from lastwriter.emulator.requests.validators import TABLE_ARN, detected, failed, member_failures, shown
 from lastwriter.emulator.requests.writes import CompiledWrite, compile_plain
 
 MAX_GETS: Final = 100
 MAX_WRITES: Final = 25
 MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
+
+_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{3,255}")
+_NAMES: Final = (
+    "Map keys must satisfy constraint: [Member must have length less than or equal to 255, Member must have length "
+    "greater than or equal to 3, Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+]"
+)
 
 FindSchema = Callable[[str], TableSchema]
 """Schema of the table of that name; ApiError if there is none."""
@@ -54,13 +63,17 @@ class BatchGet:
     """A compiled BatchGetItem. ``tables`` are its parts."""
 
     def __init__(self, request: dict[str, Any], schema_of: FindSchema) -> None:
-        check_metrics_and_capacity("BatchGetItem", request)
-        self._capacity = _capacity(request)
         given = _tables("BatchGetItem", request)
+        failures = _name_failures(given, lambda: dumps(given).decode())
+        failures += member_failures("BatchGetItem", request, ("ReturnConsumedCapacity",))
+        if failures:
+            raise detected(failures)
+        self._capacity = _capacity(request)
         for name, block in given.items():
             if type(block) is not dict:
                 raise serialization("Unexpected field type")
             _check_keys(name, block.get("Keys"))
+        _refuse_mixture(given)
         if sum(len(block["Keys"]) for block in given.values()) > MAX_GETS:
             raise validation("Too many items requested for the BatchGetItem call")
         for name, block in given.items():  # before any table is missed
@@ -130,7 +143,10 @@ class BatchWrite:
         self._capacity = _capacity(request)
         self._metrics = request.get("ReturnItemCollectionMetrics") == "SIZE"
         given = _tables("BatchWriteItem", request)
-        shown = ", ".join(f"{name}={writes}" for name, writes in given.items())
+        failures = _name_failures(given, lambda: shown("BatchWriteItem", "RequestItems", given))
+        if failures:
+            raise detected(failures)
+        pairs = ", ".join(f"{name}={writes}" for name, writes in given.items())
         for writes in given.values():
             if type(writes) is not list:
                 raise serialization("Unexpected field type")
@@ -139,7 +155,7 @@ class BatchWrite:
                     [
                         failed(
                             "requestItems",
-                            f"{{{shown}}}",
+                            f"{{{pairs}}}",
                             f"Map value must satisfy constraint: [Member must have length less than or equal to "
                             f"{MAX_WRITES}, Member must have length greater than or equal to 1]",
                         )
@@ -206,11 +222,29 @@ def _tables(operation: str, request: dict[str, Any]) -> dict[str, Any]:
         raise detected(["Value null at 'requestItems' failed to satisfy constraint: Member must not be null"])
     if type(given) is not dict:
         raise serialization("Unexpected field type")
+    if not given and operation == "BatchGetItem":
+        raise detected(
+            ["Value at 'RequestItems' failed to satisfy constraint: Member must have length greater than or equal to 1"]
+        )
     if not given:
         raise validation(f"The requestItems parameter is required for {operation}")
-    for name in given:
-        table_name({"TableName": name})
     return given
+
+
+def _name_failures(given: dict[str, Any], show: Callable[[], str]) -> list[str]:
+    bad = [name for name in given if TABLE_ARN.fullmatch(name) is None and _NAME.fullmatch(name) is None]
+    return [failed("requestItems", show(), _NAMES)] if bad else []
+
+
+def _refuse_mixture(given: dict[str, Any]) -> None:
+    """What one table's block says excludes in another's what it excludes in its own."""
+    if any(block.get("AttributesToGet") is not None for block in given.values()) and any(
+        block.get("ProjectionExpression") is not None for block in given.values()
+    ):
+        raise validation(
+            "Can not use both expression and non-expression parameters in the same request: Non-expression parameters: "
+            "{AttributesToGet} Expression parameters: {ProjectionExpression}"
+        )
 
 
 def _check_keys(table: str, keys: Any) -> None:

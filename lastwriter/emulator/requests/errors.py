@@ -33,6 +33,7 @@ class ApiError(Exception):
         fields: dict[str, Any] | None = None,
         *,
         in_request: bool = False,
+        newer: str | None = None,
     ) -> None:
         super().__init__(f"{name}: {message}")
         self.name = name
@@ -41,6 +42,8 @@ class ApiError(Exception):
         self.fields = fields
         self.in_request = in_request
         """A mistake that can be seen in the request alone: some operations put the number of errors before it."""
+        self.newer = newer
+        """The message of operations that DynamoDB has moved to a newer wording; None: it is the same."""
 
     def body(self) -> dict[str, Any]:
         """The JSON body, ``__type`` first as DynamoDB writes it."""
@@ -57,9 +60,9 @@ def validation(message: str) -> ApiError:
     return ApiError("ValidationException", message)
 
 
-def in_request(message: str) -> ApiError:
+def in_request(message: str, newer: str | None = None) -> ApiError:
     """ValidationException that can be told from the request alone, without the table and the item."""
-    return ApiError("ValidationException", message, in_request=True)
+    return ApiError("ValidationException", message, in_request=True, newer=newer)
 
 
 def invalid_parameter(message: str) -> ApiError:

@@ -127,7 +127,7 @@ def check_select(request: dict[str, Any]) -> None:
         raise in_request("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
 
 
-def canonical_start(request: dict[str, Any]) -> Item | None:
+def canonical_start(operation: str, request: dict[str, Any]) -> Item | None:
     """ExclusiveStartKey in canonical form."""
     start = request.get("ExclusiveStartKey")
     if start is None:
@@ -135,7 +135,7 @@ def canonical_start(request: dict[str, Any]) -> Item | None:
     try:
         return canonical_item(start)
     except ApiError as error:
-        if error.name != "ValidationException":
+        if error.name != "ValidationException" or (operation == "Query" and error.in_request):
             raise
         raise in_request(f"{_INVALID_START}: {error.message}") from None
 

@@ -17,11 +17,11 @@ __all__ = [
     "check_combinations",
     "check_metrics_and_capacity",
     "detected",
-    "enveloped",
     "expression_names",
     "expression_values",
     "failed",
     "table_name",
+    "worded",
 ]
 
 Request = Mapping[str, Any]
@@ -30,8 +30,10 @@ _PLACEHOLDER_KEY: Final = {
     "Values": re.compile(r":[0-9a-zA-Z_]+"),
 }
 
-ENVELOPED: Final = frozenset({"PutItem", "UpdateItem"})
+ENVELOPED: Final = frozenset({"PutItem", "UpdateItem", "DeleteItem"})
 """Operations whose mistakes in the request are counted: "1 validation error detected: …" (as observed since 2026)."""
+_NEWER: Final = ENVELOPED | {"GetItem", "BatchGetItem", "Query"}
+"""Operations that have the newer wording of what is wrong with a value, and say it without where it stood."""
 
 LEGACY: Final = {
     "PutItem": ("Expected", "ConditionalOperator"),
@@ -71,8 +73,11 @@ def check_metrics_and_capacity(operation: str, request: Request) -> None:
     check_members(operation, request, ("ReturnConsumedCapacity", "ReturnItemCollectionMetrics"))
 
 
-def check_combinations(operation: str, request: Request) -> None:
-    """Expressions and what they replace exclude each other; names and values need an expression."""
+def check_combinations(operation: str, request: Request, speaker: str) -> None:
+    """Expressions and what they replace exclude each other; names and values need an expression.
+
+    ``speaker``: the operation that answers, that of a transaction for its actions.
+    """
     expressions = [name for name in EXPRESSIONS[operation] if request.get(name) is not None]
     legacy = [name for name in LEGACY[operation] if request.get(name) is not None]
     if request.get("KeyConditions") is not None and request.get("KeyConditionExpression") is None:
@@ -92,9 +97,10 @@ def check_combinations(operation: str, request: Request) -> None:
         and users
         and all(request.get(name) is None for name in users)
     ):
+        where = f": {' and '.join(users)} {'are' if len(users) > 1 else 'is'} null"
         raise in_request(
-            "ExpressionAttributeValues can only be specified when using expressions: "
-            f"{' and '.join(users)} {'are' if len(users) > 1 else 'is'} null"
+            "ExpressionAttributeValues can only be specified when using expressions"
+            + ("" if speaker in ENVELOPED else where)
         )
 
 
@@ -110,7 +116,7 @@ def expression_names(request: Request) -> dict[str, str]:
     return dict(names)
 
 
-def expression_values(operation: str, request: Request) -> dict[str, dict[str, Any]]:
+def expression_values(speaker: str, request: Request) -> dict[str, dict[str, Any]]:
     """ExpressionAttributeValues in canonical form, checked."""
     values = request.get("ExpressionAttributeValues")
     if values is None:
@@ -121,7 +127,7 @@ def expression_values(operation: str, request: Request) -> dict[str, dict[str, A
         try:
             canonical[key] = canonical_value(value)
         except ApiError as error:
-            if error.name != "ValidationException" or (error.in_request and operation in ENVELOPED):
+            if error.name != "ValidationException" or (error.in_request and speaker in _NEWER):
                 raise
             raise in_request(
                 f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}"
@@ -129,11 +135,12 @@ def expression_values(operation: str, request: Request) -> dict[str, dict[str, A
     return canonical
 
 
-def enveloped(operation: str, error: ApiError) -> ApiError:
-    """The error as ``operation`` words it."""
-    if not error.in_request or operation not in ENVELOPED:
+def worded(speaker: str, error: ApiError) -> ApiError:
+    """The error as the operation that answers words it."""
+    if not error.in_request:
         return error
-    return validation(f"1 validation error detected: {error.message}")
+    message = error.newer if error.newer is not None and speaker in _NEWER else error.message
+    return validation(f"1 validation error detected: {message}" if speaker in ENVELOPED else message)
 
 
 def _check_placeholders(what: str, given: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ from lastwriter.emulator.requests.parameters import (
     check_combinations,
     expression_names,
     expression_values,
+    worded,
 )
 from lastwriter.emulator.requests.schema import IndexSchema, TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
@@ -85,11 +86,17 @@ def compile_get(request: dict[str, Any], schema: TableSchema) -> CompiledGet:
     return _compile_get_carefully(request, schema, known=shape is not None)
 
 
-def judge_get(request: dict[str, Any]) -> tuple[GetPlan, list[Steps]]:
-    """What can be said of a GetItem without its table: ApiError, or its plan and the paths that it asks for."""
+def judge_get(request: dict[str, Any], speaker: str = "GetItem") -> tuple[GetPlan, list[Steps]]:
+    """What can be said of a GetItem without its table: ApiError, or its plan and the paths that it asks for.
+
+    ``speaker``: the operation that answers.
+    """
     check_shape("GetItem", request)
-    canonical_item(request["Key"])
-    check_combinations("GetItem", request)
+    try:
+        canonical_item(request["Key"])
+    except ApiError as error:
+        raise worded(speaker, error) from None
+    check_combinations("GetItem", request, speaker)
     scope = Scope(expression_names(request), {})
     paths = projected(request, scope)
     scope.check_all_used()
@@ -126,9 +133,16 @@ class JudgedRead:
 
 def judge_read(operation: str, request: dict[str, Any]) -> JudgedRead:
     """What can be said of a Scan or Query without its table: ApiError, or its parts."""
+    try:
+        return _judge_read(operation, request)
+    except ApiError as error:
+        raise worded(operation, error) from None
+
+
+def _judge_read(operation: str, request: dict[str, Any]) -> JudgedRead:
     check_shape(operation, request)
-    check_combinations(operation, request)
-    start = canonical_start(request)
+    check_combinations(operation, request, operation)
+    start = canonical_start(operation, request)
     segment, segments = _segments(request) if operation == "Scan" else (None, None)
     text = request.get("KeyConditionExpression")
     if operation == "Query" and text is None and request.get("KeyConditions") is None:
@@ -272,6 +286,11 @@ def _bounds(partition: Any, condition: KeyCondition | None) -> tuple[Place, Plac
 
 
 def _check_key_conditions(conditions: dict[str, KeyCondition], view: View) -> None:
+    if len(conditions) > 2:
+        raise validation(
+            f"The number of query conditions ({len(conditions)}) exceeds the number of key attributes defined in the "
+            f"schema ({len(view.keys)})"
+        )
     if len(view.keys) == 1 and len(conditions) > 1:
         raise validation("Query key condition not supported")
     for at, key in enumerate(view.keys):

@@ -9,18 +9,17 @@ from hashlib import blake2b
 from typing import Any, Final
 
 from lastwriter.emulator.requests.capacity import added_up, transactional
-from lastwriter.emulator.requests.errors import CONDITION_FAILED, ApiError, serialization, validation
+from lastwriter.emulator.requests.errors import CONDITION_FAILED, ApiError, validation
 from lastwriter.emulator.requests.keys import Key
 from lastwriter.emulator.requests.operations import Get, Write
-from lastwriter.emulator.requests.parameters import check_metrics_and_capacity, table_name
+from lastwriter.emulator.requests.parameters import table_name
 from lastwriter.emulator.requests.reads import compile_get, judge_get
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import item_bytes, read_units
-from lastwriter.emulator.requests.validators import detected, failed
-from lastwriter.emulator.requests.values import Item, check_string
+from lastwriter.emulator.requests.validators import check_shape
+from lastwriter.emulator.requests.values import Item
 from lastwriter.emulator.requests.writes import compile_write, judge_write
 
-MAX_ACTIONS: Final = 100
 MAX_BYTES: Final = 4 * 1024 * 1024
 _NEVER_TOO_LARGE: Final = 10
 """So many items of the largest size are less than that."""
@@ -31,10 +30,6 @@ Change = tuple[Item | None, Item | None]
 """An item before and after."""
 
 _OPERATIONS: Final = {"ConditionCheck": "DeleteItem", "Put": "PutItem", "Update": "UpdateItem", "Delete": "DeleteItem"}
-_NEEDS: Final = {
-    "ConditionCheck": ("Key", "ConditionExpression"), "Put": ("Item",), "Update": ("Key", "UpdateExpression"),
-    "Delete": ("Key",), "Get": ("Key",),
-}  # fmt: skip
 _NOT_VALID: Final = "One or more parameter values are not valid."
 """Errors that begin so refuse the whole request; the others about keys and values are an action's."""
 _ONE_OF: Final = "TransactItems can only contain one of Check, Put, Update or Delete"
@@ -64,8 +59,8 @@ class TransactWrite:
     """A compiled TransactWriteItems."""
 
     def __init__(self, request: dict[str, Any], schema_of: FindSchema) -> None:
-        check_metrics_and_capacity("TransactWriteItems", request)
-        self.token = _token(request)
+        check_shape("TransactWriteItems", request)
+        self.token: str | None = request.get("ClientRequestToken")
         self.digest = _digest(request)
         given = _members(request, tuple(_OPERATIONS), _ONE_OF)
         self._capacity: str | None = _capacity(request)
@@ -75,7 +70,9 @@ class TransactWrite:
         }
         requests = [(kind, {**content, **returned}) for kind, content in given]
         for kind, content in requests:
-            judge_write(_OPERATIONS[kind], content)
+            if kind == "Put" and "" in content["Item"]:
+                raise validation("Empty attribute name")
+            judge_write(_OPERATIONS[kind], content, "TransactWriteItems")
         schemas = [schema_of(table_name(content)) for _, content in requests]
         self.actions: list[Action] = each(_compile, zip(requests, schemas, strict=True))
         _refuse_duplicates((action.table, action.write.key) for action in self.actions)
@@ -127,14 +124,14 @@ class TransactGet:
     """A compiled TransactGetItems."""
 
     def __init__(self, request: dict[str, Any], schema_of: FindSchema) -> None:
-        check_metrics_and_capacity("TransactGetItems", request)
+        check_shape("TransactGetItems", request)
         self._capacity = _capacity(request)
         given = _members(request, ("Get",), "TransactItems can only contain Get")
         requests = [
             {**content, "ConsistentRead": True, "ReturnConsumedCapacity": self._capacity} for _, content in given
         ]
         for content in requests:
-            judge_get(content)
+            judge_get(content, "TransactGetItems")
         schemas = [schema_of(table_name(content)) for content in requests]
         self.gets: list[tuple[str, Get]] = each(
             lambda pair: (pair[1].name, compile_get(*pair)), zip(requests, schemas, strict=True)
@@ -207,45 +204,13 @@ def _reason(code: str, message: str) -> dict[str, Any]:
 
 
 def _members(request: dict[str, Any], kinds: tuple[str, ...], one_of: str) -> list[tuple[str, dict[str, Any]]]:
-    members = request.get("TransactItems")
-    if members is None:
-        raise detected(["Value null at 'transactItems' failed to satisfy constraint: Member must not be null"])
-    if type(members) is not list or any(type(member) is not dict for member in members):
-        raise serialization("Unexpected field type")
-    if not 1 <= len(members) <= MAX_ACTIONS:
-        bound = f"less than or equal to {MAX_ACTIONS}" if members else "greater than or equal to 1"
-        raise detected([failed("transactItems", str(members), f"Member must have length {bound}")])
     given: list[tuple[str, dict[str, Any]]] = []
-    failures = []
-    for at, member in enumerate(members, 1):
+    for member in request["TransactItems"]:
         found = [kind for kind in kinds if member.get(kind) is not None]
         if len(found) != 1:
             raise validation(one_of)
-        kind = found[0]
-        content = member[kind]
-        if type(content) is not dict:
-            raise serialization("Unexpected field type")
-        where = f"transactItems.{at}.member.{kind[0].lower()}{kind[1:]}"
-        failures += [
-            f"Value null at '{where}.{name[0].lower()}{name[1:]}' failed to satisfy constraint: Member must not be null"
-            for name in ("TableName", *_NEEDS[kind])
-            if content.get(name) is None
-        ]
-        given.append((kind, content))
-    if failures:
-        raise detected(failures)
+        given.append((found[0], member[found[0]]))
     return given
-
-
-def _token(request: dict[str, Any]) -> str | None:
-    token = request.get("ClientRequestToken")
-    if token is None:
-        return None
-    check_string(token)
-    if not 1 <= len(token) <= 36:
-        bound = "less than or equal to 36" if token else "greater than or equal to 1"
-        raise detected([failed("clientRequestToken", token, f"Member must have length {bound}")])
-    return str(token)
 
 
 def _refuse_duplicates(items: Iterable[tuple[str, Key]]) -> None:

@@ -67,12 +67,15 @@ _ORDER: Final = {
         "TableName", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "LocalSecondaryIndexes",
         "BillingMode", "ProvisionedThroughput",
     ),
-    "PutItemInput": ("TableName", "Item", "ReturnConsumedCapacity", "ReturnItemCollectionMetrics", "ReturnValues"),
-    "UpdateItemInput": ("TableName", "Key", "ReturnConsumedCapacity", "ReturnItemCollectionMetrics", "ReturnValues"),
-    "DeleteItemInput": ("TableName", "Key", "ReturnConsumedCapacity", "ReturnItemCollectionMetrics", "ReturnValues"),
-    "GetItemInput": ("TableName", "Key", "ReturnConsumedCapacity"),
-    "ScanInput": ("TableName", "ReturnConsumedCapacity", "Limit", "Select"),
-    "QueryInput": ("TableName", "ReturnConsumedCapacity", "Limit", "Select"),
+    **dict.fromkeys(
+        ("PutItemInput", "UpdateItemInput", "DeleteItemInput", "GetItemInput"),
+        (
+            "ReturnConsumedCapacity", "TableName", "ReturnItemCollectionMetrics", "ReturnValues", "ConditionalOperator",
+            "Key", "Item",
+        ),
+    ),
+    "ScanInput": ("ReturnConsumedCapacity", "TableName", "Limit", "Select"),
+    "QueryInput": ("ReturnConsumedCapacity", "TableName", "Limit", "Select"),
     "TransactWriteItemsInput": ("ClientRequestToken", "TransactItems"),
 }  # fmt: skip
 """Which members of a structure are judged first."""
@@ -92,6 +95,13 @@ def check_shape(operation: str, request: Mapping[str, Any]) -> None:
 
 def check_members(operation: str, request: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """As :func:`check_shape`, of these members alone and as far as the operation has them."""
+    failures = member_failures(operation, request, names)
+    if failures:
+        raise detected(failures)
+
+
+def member_failures(operation: str, request: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
+    """What fails of these members; SerializationException for their types."""
     steps = [(name, check) for name in names if (check := _member_checks(operation).get(name)) is not None]
     given = [(name, checks, request[name]) for name, checks in steps if request.get(name) is not None]
     for _, (types, _), value in given:
@@ -99,8 +109,13 @@ def check_members(operation: str, request: Mapping[str, Any], names: tuple[str, 
     failures: list[str] = []
     for name, (_, constraints), value in given:
         constraints(value, _camel(name), failures)
-    if failures:
-        raise detected(failures)
+    return failures
+
+
+def shown(operation: str, member: str, value: Any) -> str:
+    """A member as the service shows it in messages: in Java's form."""
+    compiler = _Compiler(service("dynamodb")["shapes"])
+    return compiler.shown_member(service("dynamodb")["operations"][operation]["input"]["shape"], member, value)
 
 
 def detected(failures: list[str]) -> ApiError:
@@ -249,6 +264,11 @@ class _Compiler:
         return _SHAPE_OF.get((structure, key)) or str(self._shapes[structure]["members"][key]["shape"])
 
     # -- as the service shows what is wrong
+
+    def shown_member(self, structure: str, member: str, value: Any) -> str:
+        """Of a structure."""
+        name = self._member(structure, member)
+        return self.shown(value, self._shapes[name], name)
 
     def shown(self, value: Any, shape: Mapping[str, Any], name: str = "") -> str:
         """In the form that Java gives it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from decimal import Context, Decimal, localcontext
 from typing import Any, Final
 
@@ -26,10 +26,11 @@ TYPES: Final = frozenset({"S", "N", "B", "SS", "NS", "BS", "BOOL", "NULL", "L", 
 
 MAX_DIGITS: Final = 38
 MAX_DEPTH: Final = 32
-"""Maps and lists inside each other."""
+"""Levels of an attribute: the value itself is the first."""
 
 _MAX_EXPONENT: Final = 125
 _MIN_EXPONENT: Final = -130
+_JAVA_EXPONENT: Final = 2**31 - 1
 _EXACT: Final = Context(prec=400)
 """Holds any sum of two numbers in range without rounding: exponents from -167 to 125."""
 
@@ -47,9 +48,8 @@ def canonical_number(text: str) -> str:
     if digits.isdecimal() and digits.isascii() and len(digits) <= MAX_DIGITS and (digits[0] != "0" or text == "0"):
         return text
     if _NUMBER.fullmatch(text) is None:
-        if not text:
-            raise validation("The parameter cannot be converted to a numeric value")
-        raise validation(f"The parameter cannot be converted to a numeric value: {text}")
+        words = "The parameter cannot be converted to a numeric value"
+        raise in_request(f"{words}: {text}" if text else words, f"{words}: {text}")
     return _in_range(text)
 
 
@@ -89,10 +89,11 @@ _INTEGERS: Final = 10**MAX_DIGITS
 def _in_range(source: str | Decimal) -> str:
     if isinstance(source, str):
         mantissa, _, exponent = source.partition("e" if "e" in source else "E")
-        if len(exponent) > 18:  # more than Decimal's own exponents hold
+        if len(exponent) > 9:  # more than anybody's exponents hold
             if not mantissa.strip("+-0."):
                 return "0"
-            raise _too_small() if exponent[0] == "-" else _too_large()
+            if exponent.lstrip("+-0") and abs(int(exponent)) > _MAX_EXPONENT:
+                raise _too_small() if exponent[0] == "-" else _wrapped(int(exponent))
     value = Decimal(source)
     if not value:
         return "0"
@@ -102,17 +103,23 @@ def _in_range(source: str | Decimal) -> str:
         raise _too_small()
     digits = "".join(map(str, value.as_tuple().digits)).rstrip("0")
     if len(digits) > MAX_DIGITS:
-        raise validation("Attempting to store more than 38 significant digits in a Number")
+        raise in_request("Attempting to store more than 38 significant digits in a Number")
     with localcontext(_EXACT):
         return format(value.normalize(), "f")
 
 
 def _too_large() -> ApiError:
-    return validation("Number overflow. Attempting to store a number with magnitude larger than supported range")
+    return in_request("Number overflow. Attempting to store a number with magnitude larger than supported range")
 
 
 def _too_small() -> ApiError:
-    return validation("Number underflow. Attempting to store a number with magnitude smaller than supported range")
+    return in_request("Number underflow. Attempting to store a number with magnitude smaller than supported range")
+
+
+def _wrapped(exponent: int) -> ApiError:
+    """Java's BigDecimal takes exponents of 31 bits, and takes the largest for small ones."""
+    large = _too_large()
+    return in_request(_too_small().message, large.message) if exponent == _JAVA_EXPONENT else large
 
 
 # ---- canonical form
@@ -289,7 +296,9 @@ def _null(content: bool, depth: int) -> bool:
 def _string_set(content: list[str], depth: int) -> list[str]:
     if not content:
         raise in_request(_INVALID + "An string set  may not be empty")
-    _refuse_duplicates(content, content, f"Input collection [{', '.join(content)}] contains duplicates.")
+    if len(set(content)) < len(content):
+        newer = ", ".join(f'"{member}"' for member in _as_found(content, str.encode))
+        raise _duplicates(f"[{', '.join(content)}]", f"[{newer}]", " contains duplicates.")
     return sorted(content)
 
 
@@ -298,7 +307,7 @@ def _number_set(content: list[str], depth: int) -> list[str]:
         raise in_request(_INVALID + "An number set  may not be empty")
     canonical = [canonical_number(text) for text in content]
     if len(set(canonical)) < len(canonical):
-        raise in_request("Input collection contains duplicates")
+        raise in_request("Input collection contains duplicates", _INVALID + "Input collection contains duplicates.")
     return sorted(canonical, key=number)
 
 
@@ -307,27 +316,34 @@ def _binary_set(content: list[str], depth: int) -> list[str]:
         raise in_request(_INVALID + "Binary sets should not be empty")
     if "" in content:
         raise in_request(_INVALID + "Binary sets may not contain null or empty values")
-    _refuse_duplicates(content, content, f"Input collection [{', '.join(content)}]of type BS contains duplicates.")
+    if len(set(content)) < len(content):
+        newer = ",".join(f'"{member}"' for member in _as_found(content, base64.b64decode))
+        raise _duplicates(f"[{', '.join(content)}]", f"[{newer}]", "of type BS contains duplicates.")
     return sorted(content, key=base64.b64decode)
 
 
-def _refuse_duplicates(members: list[str], shown: list[str], message: str) -> None:
-    if len(set(members)) < len(members):
-        raise in_request(_INVALID + message)
+def _duplicates(older: str, newer: str, words: str) -> ApiError:
+    return in_request(f"{_INVALID}Input collection {older}{words}", f"{_INVALID}Input collection {newer}{words}")
+
+
+def _as_found(members: list[str], order: Callable[[str], bytes]) -> list[str]:
+    """As the newer wording lists a set: sorted up to the first member that is there twice, the rest as it came."""
+    repeat = next(at for at, member in enumerate(members) if member in members[:at])
+    return [*sorted(members[:repeat], key=order), *members[repeat:]]
 
 
 def _list(content: list[Any], depth: int) -> list[Value]:
-    _check_depth(depth)
+    _check_depth(content, depth)
     return [canonical_value(member, depth + 1) for member in content]
 
 
 def _map(content: dict[str, Any], depth: int) -> Item:
-    _check_depth(depth)
+    _check_depth(content, depth)
     return {name: canonical_value(member, depth + 1) for name, member in content.items()}
 
 
-def _check_depth(depth: int) -> None:
-    if depth >= MAX_DEPTH:
+def _check_depth(content: Sized, depth: int) -> None:
+    if depth + 1 >= MAX_DEPTH and (content or depth >= MAX_DEPTH):
         raise in_request(
             "Nesting Levels have exceeded supported limits: "
             "Attributes in the item have nested levels beyond supported limit"

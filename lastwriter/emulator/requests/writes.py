@@ -34,9 +34,9 @@ from lastwriter.emulator.requests.expressions.scope import Requirement, Scope, V
 from lastwriter.emulator.requests.keys import Key, check_index_keys, check_item_key, read_key
 from lastwriter.emulator.requests.parameters import (
     check_combinations,
-    enveloped,
     expression_names,
     expression_values,
+    worded,
 )
 from lastwriter.emulator.requests.schema import TableSchema
 from lastwriter.emulator.requests.sizes import MAX_ITEM_BYTES, exceeds_limit, item_bytes, utf8_bytes, value_bytes
@@ -212,23 +212,30 @@ def compile_plain(
     return _bind(operation, {name: content}, schema, _plain(capacity, metrics), _NOTHING)
 
 
-def judge_write(operation: str, request: dict[str, Any]) -> tuple[WritePlan, Values]:
-    """What can be said of a request without its table: ApiError, or its plan and values. Checks in DynamoDB's order."""
+def judge_write(operation: str, request: dict[str, Any], speaker: str | None = None) -> tuple[WritePlan, Values]:
+    """What can be said of a request without its table: ApiError, or its plan and values. Checks in DynamoDB's order.
+
+    ``speaker``: the operation that answers, if it is not this one.
+    """
+    speaker = speaker or operation
     try:
         check_shape(operation, request)
         if operation == "PutItem":
             canonical_item(request["Item"])
-            check_combinations(operation, request)
+            check_combinations(operation, request, speaker)
         else:
-            check_combinations(operation, request)
-            canonical_item(request["Key"])
+            check_combinations(operation, request, speaker)
+            if speaker == operation:
+                canonical_item(request["Key"])
         names = expression_names(request)
-        values = expression_values(operation, request)
+        values = expression_values(speaker, request)
         scope = Scope(names, values)
         plan, legacy = _plan(operation, request, scope)
+        if operation != "PutItem" and speaker != operation:
+            canonical_item(request["Key"])
         return plan, {**values, **legacy}
     except ApiError as error:
-        raise enveloped(operation, error) from None
+        raise worded(speaker, error) from None
 
 
 def _compile_carefully(operation: str, request: dict[str, Any], schema: TableSchema, *, known: bool) -> CompiledWrite:

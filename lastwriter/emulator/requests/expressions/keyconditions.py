@@ -40,10 +40,10 @@ def key_conditions(text: str, scope: Scope) -> dict[str, KeyCondition]:
     for leaf in leaves(root):
         attribute, condition = _read(leaf, scope)
         if attribute in found:
-            raise in_request("KeyConditionExpressions must only contain one condition per key")
+            raise in_request(
+                "Invalid KeyConditionExpression: KeyConditionExpressions must only contain one condition per key"
+            )
         found[attribute] = condition
-    if len(found) > 2:
-        raise in_request("Conditions can be of length 1 or 2 only")
     return found
 
 

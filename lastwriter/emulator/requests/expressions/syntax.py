@@ -133,8 +133,10 @@ _Tree = TypeVar("_Tree")
 def _parse(text: str, rule: Callable[[_Parser], _Tree]) -> _Tree:
     if not text.strip(" \t\r\n"):
         raise validation("The expression can not be empty;")
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
-        raise validation("Expression size has exceeded the maximum allowed size;")
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_TEXT_BYTES:
+        tail = f" expression size: {size}" if rule is _Parser.condition else ""
+        raise validation(f"Expression size has exceeded the maximum allowed size;{tail}")
     parser = _Parser(text)
     tree = rule(parser)
     parser.expect_end()
