@@ -57,6 +57,7 @@ class Finding(_Part):
     """One breach: where, which operations prove it, and a sentence that a person is convinced by."""
 
     check: str
+    rule: str | None = Field(None, description="what is broken, where the check has several: stale, lost update …")
     key: str
     regions: list[str] = []
     operations: list[WitnessOperation] = Field(default=[], description="the witness: illegal on its own")

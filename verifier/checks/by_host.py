@@ -178,6 +178,8 @@ def _of_keys(result: Result, keys: Int64) -> Result:
         stale_ms=None if every.stale_ms is None else every.stale_ms[which],
         stale_versions=None if every.stale_versions is None else every.stale_versions[which],
         worst=number[worst[kept_worst]],
+        rule=None if every.rule is None else every.rule[which],
+        rules=every.rules,
     )
     return dataclasses.replace(
         result,

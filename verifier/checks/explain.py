@@ -25,6 +25,7 @@ def finding(check: str, explainer: Explainer, history: History, context: Context
     fault = fault_at(context, found.at_ns)
     return Finding(
         check=check,
+        rule=rule_of(found),
         key=history.keys[found.key],
         regions=list(dict.fromkeys(history.regions[history.region[row]] for row in found.rows)),
         operations=[witness(history, row, t0) for row in found.rows],
@@ -35,6 +36,12 @@ def finding(check: str, explainer: Explainer, history: History, context: Context
         stale_versions=found.stale_versions,
         fault=fault.id if fault else None,
     )
+
+
+def rule_of(found: Violation) -> str | None:
+    """What is broken, within the check."""
+    rule = found.facts.get("rule", found.facts.get("what"))
+    return str(rule) if rule is not None else None
 
 
 def witness(history: History, row: int, t0: int) -> WitnessOperation:

@@ -84,6 +84,7 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
                 facts=facts,
             )
         )
+    names = tuple(dict.fromkeys(one.rule for one in found))
     everything = AllFindings(
         key=key,
         at_ns=at,
@@ -93,6 +94,8 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
         stale_ms=stale_ms,
         stale_versions=versions,
         worst=places,
+        rule=np.repeat([names.index(one.rule) for one in found], [len(one) for one in found]).astype(np.int64),
+        rules=names,
     )
     verdict: Judgement = "violated" if bool((gamma > slack_ns).any()) else "possible"
     return Result(verdict, exercised, tuple(worst), count=count, note=note, everything=everything)
@@ -177,6 +180,7 @@ def _joined(columns: Sequence[AllFindings]) -> AllFindings:
     if len(columns) == 1:
         return columns[0]
     counts = np.concatenate([np.diff(one.offsets) for one in columns])
+    rules = tuple(dict.fromkeys(rule for one in columns for rule in one.rules))
     begin, worst = 0, []
     for one in columns:
         assert one.worst is not None
@@ -195,7 +199,16 @@ def _joined(columns: Sequence[AllFindings]) -> AllFindings:
         stale_ms=np.concatenate([one.stale_ms for one in columns if one.stale_ms is not None]),
         stale_versions=column("stale_versions"),
         worst=np.concatenate(worst),
+        rule=np.concatenate([_renamed(one, rules) for one in columns]),
+        rules=rules,
     )
+
+
+def _renamed(found: AllFindings, rules: Sequence[str]) -> Int64:
+    """The rule of each of the findings as an index of these rules."""
+    if found.rule is None:
+        return np.full(len(found.key), -1, np.int64)
+    return np.array([*(rules.index(rule) for rule in found.rules), -1], np.int64)[found.rule]
 
 
 def _or(values: Int64 | None, default: int, found: Found) -> Int64:

@@ -105,6 +105,8 @@ def _columns(found: Sequence[Violation]) -> AllFindings:
         stale_ms=np.full(len(found), np.nan),
         stale_versions=np.full(len(found), NULL, np.int64),
         worst=np.arange(len(found)),
+        rule=np.zeros(len(found), np.int64),
+        rules=("search",),
     )
 
 

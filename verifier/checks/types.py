@@ -133,6 +133,9 @@ class AllFindings:
     stale_versions: Int64 | None = None
     worst: Int64 | None = None
     """Place of each of :attr:`Result.violations`; null: they stand first, in the same order."""
+    rule: Int64 | None = None
+    """What is broken, within the check: an index of :attr:`rules`, −1 for none; null: the check has one rule only."""
+    rules: tuple[str, ...] = ()
 
 
 class Note(str):

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from verifier.checks.explain import rule_of
 from verifier.checks.types import AllFindings, Context, Result
 from verifier.history.columns import NULL, History, Int64
 from verifier.windows import fault_span, origin_ns
@@ -17,6 +18,7 @@ from verifier.windows import fault_span, origin_ns
 COLUMNS = pa.schema(
     [
         pa.field("check", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("rule", pa.dictionary(pa.int32(), pa.string())),
         pa.field("key", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("operations", pa.list_(pa.int64()), nullable=False),
         pa.field("regions", pa.list_(pa.dictionary(pa.int32(), pa.string())), nullable=False),
@@ -28,11 +30,12 @@ COLUMNS = pa.schema(
         pa.field("sentence", pa.string()),
     ]
 )
-"""``operations`` are the ids of the witness and ``regions`` those that they were sent to, in the same order; ``at_ns``
-is from t0. ``sentence`` is null except for the worst of each check, which were put into words."""
+"""``rule`` is what is broken, where the check has several; ``operations`` are the ids of the witness and ``regions``
+those that they were sent to, in the same order; ``at_ns`` is from t0. ``sentence`` is null except for the worst of each
+check, which were put into words."""
 
 _UNSAID: Final = COLUMNS.remove(COLUMNS.get_field_index("sentence"))
-_FEW_VALUES: Final = ["check", "key", "regions.list.element", "fault"]
+_FEW_VALUES: Final = ["check", "rule", "key", "regions.list.element", "fault"]
 _ENCODINGS: Final = {
     **dict.fromkeys(["operations.list.element", "at_ns", "gamma_ns", "stale_versions"], "DELTA_BINARY_PACKED"),
     "stale_ms": "BYTE_STREAM_SPLIT",
@@ -77,6 +80,7 @@ def _all(result: Result) -> AllFindings:
     if result.everything is not None:
         return result.everything
     found = result.violations
+    rules = tuple(dict.fromkeys(rule_of(violation) or "" for violation in found))
     lengths = [len(violation.rows) for violation in found]
     return AllFindings(
         key=_column(violation.key for violation in found),
@@ -86,6 +90,8 @@ def _all(result: Result) -> AllFindings:
         gamma_ns=_column(_or(violation.gamma_ns, NULL) for violation in found),
         stale_ms=np.array([_or(violation.stale_ms, np.nan) for violation in found], np.float64),
         stale_versions=_column(_or(violation.stale_versions, NULL) for violation in found),
+        rule=_column(rules.index(rule_of(violation) or "") for violation in found),
+        rules=rules,
     )
 
 
@@ -99,6 +105,7 @@ def _table(history: History, context: Context, check: str, found: AllFindings) -
     stale = found.stale_ms
     columns = [
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([check])),
+        _rules(found),
         pa.DictionaryArray.from_arrays(pa.array(found.key.astype(np.int32)), pa.array(history.keys, pa.string())),
         pa.ListArray.from_arrays(offsets, pa.array(history.op[found.rows])),
         pa.ListArray.from_arrays(offsets, regions),
@@ -109,6 +116,14 @@ def _table(history: History, context: Context, check: str, found: AllFindings) -
         _faults(context, found.at_ns),
     ]
     return pa.Table.from_arrays(columns, schema=_UNSAID)
+
+
+def _rules(found: AllFindings) -> pa.Array:
+    codes = np.full(len(found.key), -1, np.int64) if found.rule is None else found.rule
+    nameless = np.array([*(not rule for rule in found.rules), True])
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes.astype(np.int32), mask=nameless[codes]), pa.array(found.rules, pa.string())
+    )
 
 
 def _faults(context: Context, at_ns: Int64) -> pa.Array:
