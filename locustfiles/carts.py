@@ -7,7 +7,6 @@ disappear, and come back after they were taken out.
 Judged by the check `sets` (element by element: behind, lost, seen again), and `lost`.
 
     locust -f locustfiles/carts.py --emulator --rate 100/s
-    locust -f locustfiles/carts.py --emulator --pattern conditional --retry jittered
 """
 
 from locust import task
@@ -25,30 +24,29 @@ class Carts(GlobalTableUser):
     @task(3)
     def put_in(self) -> None:
         """`conditional` writes the whole cart over the one that it has read; the others use ADD."""
-        cart, text = cart_and_type(self.keys.mine())
+        cart = self.keys.mine()
         if self.load.pattern != "conditional":
             for attempt in self.attempts():
-                self.table.include(cart, attempt=attempt, text=text)
+                self.table.include(cart, attempt=attempt, text=is_text(cart))
             return
         for attempt in self.attempts(also=[CONDITION_FAILED]):
             seen = self.table.get_set(cart)
             if seen.ok:
-                self.table.replace_set(cart, seen, attempt=attempt, text=text)
+                self.table.replace_set(cart, seen, attempt=attempt, text=is_text(cart))
 
     @task(3)
     def take_out(self) -> None:
         """One of the articles that are in, if any; with ADD's counterpart, or by writing the whole cart."""
-        cart, text = cart_and_type(self.keys.mine())
-        chosen = 0
+        cart, chosen = self.keys.mine(), 0
         for attempt in self.attempts(also=[CONDITION_FAILED]):
             seen = self.table.get_set(cart)
             if not seen.elements:
                 return
             chosen = chosen or self.random.choice(sorted(seen.elements))
             if self.load.pattern != "conditional":
-                self.table.exclude(cart, chosen, attempt, text=text)
+                self.table.exclude(cart, chosen, attempt, text=is_text(cart))
             elif chosen in seen.elements:
-                self.table.replace_set(cart, seen, exclude=chosen, attempt=attempt, text=text)
+                self.table.replace_set(cart, seen, exclude=chosen, attempt=attempt, text=is_text(cart))
 
     @task(2)
     def look(self) -> None:
@@ -57,6 +55,6 @@ class Carts(GlobalTableUser):
             self.table.get_set(self.keys.anything(), strong=self.random.random() < 0.5, attempt=attempt)
 
 
-def cart_and_type(key: Key) -> tuple[Key, bool]:
-    """The cart, and whether it is a string set."""
-    return key, key.index % 2 == 1
+def is_text(cart: Key) -> bool:
+    """Whether the cart is a string set."""
+    return cart.index % 2 == 1

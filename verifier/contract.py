@@ -2,10 +2,6 @@
 
 Each row is one check of the registry in the role that it has in the run's mode. A promise that nothing in the run could
 have broken is not exercised: it is neither kept nor broken, and the headline counts those that were.
-
-Judged so far, of the table in docs/checks.md: linearizability (all Regions, and each Region by itself), the order in
-which a Region shows another's writes, session guarantees, acknowledged writes kept, convergence, no relay, refusals and
-conflicts, forks. Not judged yet, and therefore not in the table: torn transactions.
 """
 
 from __future__ import annotations
