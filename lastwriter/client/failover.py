@@ -81,6 +81,8 @@ class Failover:
     def start(self) -> None:
         """Begin to probe."""
         self._greenlets = [gevent.spawn(self._probe_for_ever, region) for region in self._regions]
+        if self._moves_homes:
+            self._greenlets.append(gevent.spawn(self._take_up_epochs))
 
     def close(self) -> None:
         """No more probes."""
@@ -150,21 +152,33 @@ class Failover:
             }
         )
 
+    def _take_up_epochs(self) -> None:
+        """Where a run before this one has moved homes of this table, go on from its epochs: its items bear them."""
+        found = {}
+        for region in self._regions:
+            item = self._read(region, HOME + region)
+            if item is not None and "write_epoch" in item:
+                found[region] = (region, int(item["write_epoch"]["N"]) + 1)
+        if found and not self._routing.number:
+            self._routing = routing = Routing(1, homes=found)
+            gevent.joinall([gevent.spawn(self._flip, 1, region, *home) for region, home in found.items()])
+            self._send(routing)
+
+    def _read(self, region: str, key: str) -> dict[str, Any] | None:
+        """An item, strongly; empty if there is none, None without an answer."""
+        body = {"TableName": self._plan.table, "Key": {KEY_ATTRIBUTE: {"S": key}}, "ConsistentRead": True}
+        reply = self._clients[region].request("GetItem", body)
+        found: dict[str, Any] = reply.body.get("Item", {})
+        return found if reply.outcome is Outcome.OK else None
+
     def _look_for_backlog(self, region: str) -> None:
         """Route back once what the other Region wrote a moment ago can be read here."""
         other = self._served_by(region)
         old_enough_ns = monotonic_ns() - int(self._health.drained_within * 1e9)
         due = [beat for beat, at_ns in self._regions[other].beats if at_ns <= old_enough_ns]
-        reply = self._clients[region].request(
-            "GetItem",
-            {
-                "TableName": self._plan.table,
-                "Key": {KEY_ATTRIBUTE: {"S": CANARY + other}},
-                "ConsistentRead": True,
-            },
-        )
-        seen = int(reply.body.get("Item", {}).get("beat", {}).get("N", 0))
-        if reply.outcome is Outcome.OK and due and seen >= due[-1] and self._regions[region].draining:
+        item = self._read(region, CANARY + other)
+        seen = int(item.get("beat", {}).get("N", 0)) if item is not None else 0
+        if due and seen >= due[-1] and self._regions[region].draining:
             self._regions[region].draining = False
             self.note({"event": "drained", "region": region, "to": other, "at_ns": monotonic_ns()})
             self._decide({region: region})

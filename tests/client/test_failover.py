@@ -54,7 +54,8 @@ class _Client:
         if operation == "GetItem":
             return Reply(Outcome.OK, 200, {"Item": world.items[self.region].get(key, {})}, None, 1, 2)
         values = body["ExpressionAttributeValues"]
-        item = {name.lstrip(":"): value for name, value in values.items()}
+        names = {":epoch": "write_epoch"}
+        item = {names.get(name, name.lstrip(":")): value for name, value in values.items()}
         for region in REGIONS if world.replicates else (self.region,):
             world.items[region][key] = item
         return OK
@@ -65,8 +66,8 @@ class _Client:
 class Watched:
     """A failover under way over a world."""
 
-    def __init__(self, folder: Path, pattern: str = "fenced", **health: Any) -> None:
-        self.world, self.sent = World(), []  # type: ignore[var-annotated]
+    def __init__(self, folder: Path, pattern: str = "fenced", world: World | None = None, **health: Any) -> None:
+        self.world, self.sent = world or World(), []  # type: ignore[var-annotated]
         self.record = folder / "routes.jsonl"
         load = Load(workload="w", rate="1/s", failover="routed", pattern=pattern, keys=Keys(count=3))  # type: ignore[arg-type]
         plan = LoadPlan(
@@ -111,7 +112,7 @@ def test_users_of_a_silent_region_go_to_the_next_one_and_return_when_the_backlog
     run.world.down.add(A)
     routing = run.routed({A: B})
     assert (routing.number, dict(routing.lost), dict(routing.homes)) == (1, {A: B}, {A: (B, 2)})
-    assert run.world.items[B][HOME + A] == {"home": {"S": B}, "epoch": {"N": "2"}}
+    assert run.world.items[B][HOME + A] == {"home": {"S": B}, "write_epoch": {"N": "2"}}
     names = [event.event for event in run.events()]
     assert names == ["unhealthy", "decided", "flipped"]
 
@@ -127,6 +128,16 @@ def test_users_of_a_silent_region_go_to_the_next_one_and_return_when_the_backlog
     assert [event.event for event in run.events()][3:] == ["healthy", "drained", "decided", "flipped"]
     assert run.world.items[A][HOME + A]["home"] == {"S": A}
     assert int(run.world.items[A][CANARY + B]["beat"]["N"]) > 0
+
+
+def test_a_table_whose_homes_were_moved_before_goes_on_from_its_epochs(watched: Any) -> None:
+    world = World()
+    for region in REGIONS:
+        world.items[region][HOME + A] = {"home": {"S": C}, "write_epoch": {"N": "7"}}
+    run = watched(world=world)
+    (routing,) = run.until(lambda: run.sent)
+    assert (dict(routing.to), dict(routing.homes), dict(routing.lost)) == ({}, {A: (A, 8)}, {})
+    assert world.items[A][HOME + A] == {"home": {"S": A}, "write_epoch": {"N": "8"}}
 
 
 def test_a_few_failures_are_no_reason(watched: Any) -> None:
