@@ -197,65 +197,81 @@ def _backwards(steps: _Steps, history: History, lineage: Lineage, slack_ns: int)
     size = len(steps.row)
     if not size:
         return []
-    started = np.where(steps.left >= 0, history.start_ns[np.maximum(steps.left, 0)], BEFORE)
-    newest, by = _greatest_before(started, steps.session)
-    met = steps.met
-    at = np.maximum(met, 0)
-    bounded = (met >= 0) & (history.outcome[at] == Outcome.OK)
-    ended = np.where(bounded, history.end_ns[at], np.where(met == _START, BEFORE, AFTER))
-    timed = (met != NOT_FOUND) & (newest > BEFORE) & ((met == _START) | (newest > ended + slack_ns))
-    gamma = np.full(size, ENDLESS, np.int64)
-    gamma[timed & bounded] = (newest - ended)[timed & bounded]
+    met, left = steps.met, steps.left
+    newest = _Earlier(_taken(history.start_ns, left, BEFORE), steps.session)
+    ended = _taken(history.end_ns, met, BEFORE)
+    if bool((history.outcome != Outcome.OK).any()):
+        ended[(met >= 0) & (history.outcome[np.maximum(met, 0)] != Outcome.OK)] = AFTER
+    # What the run began with had ended before everything; of what is not known nobody can say.
+    timed = np.flatnonzero((newest.highest > ended + slack_ns) & (met != NOT_FOUND) & (newest.highest > BEFORE))
+    back = np.zeros(size, np.bool_)
+    by, gamma = np.empty(size, np.int64), np.empty(size, np.int64)
+    back[timed], by[timed] = True, newest.where(timed)
+    gamma[timed] = np.where(met[timed] >= 0, newest.highest[timed] - ended[timed], ENDLESS)
     # What was built upon what needs no clock, and no clock explains it away.
-    for built, built_by in (_in_lineage(steps, lineage), _built_upon(steps, history, lineage)):
-        by[built], gamma[built], timed[built] = built_by, ENDLESS, True
-    back = np.flatnonzero(timed)
+    places = _taken(lineage.position, met, -1), _taken(lineage.position, left, -1)
+    straight = _straight(steps, lineage, *places)
+    for built, built_by in (_in_lineage(steps, straight, *places), _built_upon(steps, ~straight, history, lineage)):
+        back[built], by[built], gamma[built] = True, built_by, ENDLESS
+    at = np.flatnonzero(back)
     witness = {
-        "older": np.where(met[back] >= 0, met[back], -1),
-        "newer": steps.left[by[back]],
-        "before": steps.row[by[back]],
-        "by": steps.row[back],
+        "older": np.where(met[at] >= 0, met[at], -1),
+        "newer": left[by[at]],
+        "before": steps.row[by[at]],
+        "by": steps.row[at],
     }
-    kind = np.where(steps.wrote[back], 2, 0) + np.where(steps.wrote[by[back]], 0, 1)
-    rows = steps.row[back]
+    kind = np.where(steps.wrote[at], 2, 0) + np.where(steps.wrote[by[at]], 0, 1)
+    rows = steps.row[at]
     found = []
     for number, rule in enumerate(_RULES):
         mine = kind == number
         if mine.any():
             shown = {role: one[mine] for role, one in witness.items()}
             key = history.key[rows[mine]].astype(np.int64)
-            found.append(Found(rule, key, history.end_ns[rows[mine]], shown, gamma[back][mine]))
+            found.append(Found(rule, key, history.end_ns[rows[mine]], shown, gamma[at][mine]))
     return found
 
 
-def _straight(steps: _Steps, lineage: Lineage) -> Bool:
-    """Steps of sessions that met and were left with nothing but the final lineage, as it was seen."""
+def _taken(values: Int64, rows: Int64, otherwise: int) -> Int64:
+    """``values`` of these rows; ``otherwise`` where there is no row."""
+    nowhere = rows < 0
+    if not nowhere.any():
+        return values[rows]
+    taken = values[np.maximum(rows, 0)]
+    taken[nowhere] = otherwise
+    return taken
+
+
+def _straight(steps: _Steps, lineage: Lineage, met_at: Int64, left_at: Int64) -> Bool:
+    """Steps of sessions that met and were left with nothing but the final lineage, as it was seen. ``met_at`` and
+    ``left_at``: places in it."""
     if lineage.concluded:
         return np.zeros(len(steps.row), np.bool_)
-    outside = ((steps.met >= 0) & (lineage.position[np.maximum(steps.met, 0)] < 0)) | (
-        (steps.left >= 0) & (lineage.position[np.maximum(steps.left, 0)] < 0)
-    )
+    outside = ((met_at < 0) & (steps.met >= 0)) | ((left_at < 0) & (steps.left >= 0))
+    if not outside.any():
+        return np.ones(len(steps.row), np.bool_)
     astray = np.zeros(int(steps.session[-1]) + 1, np.bool_)
     astray[steps.session[outside]] = True
     return ~astray[steps.session]
 
 
-def _in_lineage(steps: _Steps, lineage: Lineage) -> tuple[Int64, Int64]:
+def _in_lineage(steps: _Steps, straight: Bool, met_at: Int64, left_at: Int64) -> tuple[Int64, Int64]:
     """:func:`_built_upon` for the sessions that stayed in the final lineage: only places in it are to be compared."""
-    at = np.flatnonzero(_straight(steps, lineage))
-    if not len(at):
-        return at, at
-    met, left = steps.met[at], steps.left[at]
-    highest, by = _greatest_before(
-        np.where(left >= 0, lineage.position[np.maximum(left, 0)], BEFORE), steps.session[at]
-    )
-    hit = (met >= 0) & (highest > lineage.position[np.maximum(met, 0)])
-    return at[hit], at[by[hit]]
+    if straight.all():
+        at, session = None, steps.session
+    else:
+        at = np.flatnonzero(straight)
+        met_at, left_at, session = met_at[at], left_at[at], steps.session[at]
+    if not len(session):
+        return session, session
+    earlier = _Earlier(np.where(left_at >= 0, left_at, BEFORE), session)
+    hit = np.flatnonzero((earlier.highest > met_at) & (met_at >= 0))
+    by = earlier.where(hit)
+    return (hit, by) if at is None else (at[hit], at[by])
 
 
-def _built_upon(steps: _Steps, history: History, lineage: Lineage) -> tuple[Int64, Int64]:
+def _built_upon(steps: _Steps, astray: Bool, history: History, lineage: Lineage) -> tuple[Int64, Int64]:
     """Steps that met a write which an earlier state of the session is built upon, and the step that left that."""
-    astray = ~_straight(steps, lineage)
     leaving, asked = np.flatnonzero((steps.left >= 0) & astray), np.flatnonzero((steps.met >= 0) & astray)
     if not len(leaving) or not len(asked):
         return asked[:0], asked[:0]
@@ -272,33 +288,43 @@ def _built_upon(steps: _Steps, history: History, lineage: Lineage) -> tuple[Int6
     new[1:] = (session[order[1:]] != session[order[:-1]]) | (paths[order[1:]] != paths[order[:-1]])
     segment = np.cumsum(new) - 1
     places = np.concatenate((place, np.full(len(asked), BEFORE, np.int64)))[order]
-    highest, where = _greatest_before(places, segment)
+    earlier = _Earlier(places, segment)
     query = np.flatnonzero(order >= len(step))
     which = order[query] - len(step)
-    hit = highest[query] > ancestry.place[met[which]]
+    hit = earlier.highest[query] > ancestry.place[met[which]]
     chosen = np.argsort(which[hit], kind="stable")
-    return asked[which[hit][chosen]], step[order[where[query[hit]]]][chosen]
+    return asked[which[hit][chosen]], step[order[earlier.where(query[hit])]][chosen]
 
 
-def _greatest_before(values: Int64, segment: Int64) -> tuple[Int64, Int64]:
-    """Greatest of the *earlier* values of the same segment and the place of one that has it; :data:`BEFORE` and any
-    place where there is none. Segments are sorted; :data:`BEFORE` counts as no value."""
-    size, finite = len(values), values > BEFORE
-    some = values[finite]
-    least, most = (int(some.min()), int(some.max())) if len(some) else (0, 0)
-    if (int(segment[-1]) + 1) * (most - least + 3) > np.iinfo(np.int64).max:
-        ranks, values = np.unique(values, return_inverse=True)
-        highest, where = _greatest_before(np.where(finite, values.astype(np.int64), BEFORE), segment)
-        return np.where(highest > BEFORE, ranks[np.maximum(highest, 0)], BEFORE), where
-    # Lifted by segment, one running maximum serves them all; 0 is the floor of each.
-    floor = segment * (most - least + 2)
-    lifted = np.where(finite, values - (least - 1), 0) + floor
-    running = np.maximum.accumulate(lifted)
-    raised = np.ones(size, np.bool_)
-    raised[1:] = lifted[1:] > running[:-1]
-    place = np.maximum.accumulate(np.where(raised, np.arange(size), 0))
-    highest, where = np.full(size, BEFORE, np.int64), np.zeros(size, np.int64)
-    above = running[:-1] - floor[1:]
-    same = above > 0
-    highest[1:][same], where[1:] = above[same] + (least - 1), place[:-1]
-    return highest, where
+class _Earlier:
+    """The greatest of the *earlier* values of the same segment. Segments are sorted, from 0; :data:`BEFORE` counts as
+    none."""
+
+    highest: Int64
+    """:data:`BEFORE` where there is none."""
+
+    def __init__(self, values: Int64, segment: Int64) -> None:
+        none = values <= BEFORE
+        missing = bool(none.any())
+        some = values[~none] if missing else values
+        least, most = (int(some.min()), int(some.max())) if len(some) else (0, 0)
+        if (int(segment[-1]) + 1) * (most - least + 3) > np.iinfo(np.int64).max:
+            ranks, values = np.unique(values, return_inverse=True)
+            ranked = _Earlier(np.where(none, BEFORE, values.astype(np.int64)), segment)
+            self._running = ranked._running
+            self.highest = np.where(ranked.highest > BEFORE, ranks[np.maximum(ranked.highest, 0)], BEFORE)
+            return
+        # Lifted by segment, one running maximum serves them all; the floor of each is below its values.
+        floor = segment * (most - least + 2) - (least - 1)
+        lifted = values + floor
+        if missing:
+            lifted[none] = (floor + (least - 1))[none]
+        self._running = np.maximum.accumulate(lifted)
+        self.highest = np.empty(len(values), np.int64)
+        self.highest[0] = BEFORE
+        np.subtract(self._running[:-1], floor[1:], out=self.highest[1:])
+        self.highest[self.highest < least] = BEFORE
+
+    def where(self, at: Int64) -> Int64:
+        """The first place that had the greatest of what is before each of these places, which must have something."""
+        return np.searchsorted(self._running, self._running[at - 1])
