@@ -75,7 +75,8 @@ def test_in_mrec_what_two_regions_write_is_lost_and_the_contract_kept(tmp_path: 
 @pytest.mark.long
 def test_in_mrsc_everything_holds_but_blind_repetition(tmp_path: Path) -> None:
     done = run(tmp_path, "--mode", "MRSC", transfers=False)
-    assert done.exit_code == 0, done.stdout
+    assert done.exit_code in (0, 3), done.stdout  # lost replies may leave it open what became of a write
+    assert done.verdict.contract_verdict != "violated"
     for name in ITEMS:
         assert (done.check(name).verdict, done.check(name).exercised > 0) == ("holds", True), done.check(name)
     twice = {finding.key.rpartition("-")[0] for finding in done.check("twice").findings}
