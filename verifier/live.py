@@ -102,7 +102,8 @@ class Watch:
         reading = of_kind(history, *(str(kind) for kind in READS))
         stale: dict[str, int] = {}
         lost: dict[str, int] = {}
-        newest, examples = 0, []
+        newest = 0
+        examples: list[str] = []
         for name in _CHECKS:
             result = CHECK[name].check(history, context)
             for row in _blamed(result):

@@ -77,10 +77,10 @@ def rto_rows(tally: Tally, context: Context) -> dict[str, list[Rto]]:
         seconds = int((end - start) // _SECOND_NS)
         for (fault, region, policy, kind), counts in sorted(cells.items()):
             if fault == fault_record.id and seconds:
-                due, answered = np.zeros((2, seconds), np.int64)
-                for second, (one, other) in counts.items():
-                    due[second], answered[second] = one, other
-                rows.setdefault(fault, []).append(_row(region, policy, kind, due, answered))
+                by_second = np.zeros((2, seconds), np.int64)
+                for at, both in counts.items():
+                    by_second[:, at] = both
+                rows.setdefault(fault, []).append(_row(region, policy, kind, by_second[0], by_second[1]))
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -44,6 +45,15 @@ def test_mrec_loses_updates_and_keeps_its_contract(tmp_path: Path) -> None:
     # progress: each phase and the fault were said
     for words in ("phase baseline", "phase fault", "phase recovery", "fault: link", "healed: link"):
         assert words in run.stderr
+    # while it ran, what looked lost or stale was told, soon after it had happened
+    entries = [json.loads(line) for line in run.directory.live.read_text().splitlines()]
+    suspected = [entry for entry in entries if entry.get("event") == "suspected"]
+    assert sum(sum(entry["lost"].values()) for entry in suspected) > 0
+    assert sum(sum(entry["stale"].values()) for entry in suspected) > 0
+    assert run.info.start_ns is not None
+    delays = [entry["t_ns"] - run.info.start_ns - entry["second"] * 1_000_000_000 for entry in suspected]
+    assert min(delays) < 5_000_000_000
+    assert "suspected: " in run.stderr
     (again_command,) = verdict.reproduce
     assert again_command == "lastwriter run quickstart --mode MREC --workers 2 --client wire --short --seed 1"
     assert run.info.ended == "finished"
