@@ -14,6 +14,7 @@ from verifier.history.columns import History
 from verifier.history.reader import read_history
 from verifier.history.schema import Outcome
 from verifier.rundir import FaultRecord, RouteEvent
+from verifier.verdict import Rpo
 
 pytestmark = pytest.mark.e2e
 
@@ -90,10 +91,29 @@ def assert_followed(run: Drill) -> None:
     assert {history.regions[code] for code in history.region[moved]} == {TAKES_OVER}
 
 
+def assert_costs(run: Drill) -> Rpo:
+    """What the failover cost is told: by the sweep, and by how long users waited."""
+    (fault,) = run.verdict.faults
+    (rpo,) = fault.rpo
+    assert (rpo.region, rpo.decided, rpo.unread) == (LOST, True, 0)
+    assert rpo.acknowledged > 0
+    assert rpo.acknowledged == rpo.present + rpo.superseded + rpo.missing + rpo.unclear
+    waited = {(row.population, row.failover): row for row in fault.rto if row.kind == "read"}
+    routed = waited[LOST, "routed"]
+    assert routed.time_ms is not None
+    assert routed.time_ms > 0, "it takes some probes to notice"
+    assert waited[LOST, "none"].recovered is not True
+    assert waited[TAKES_OVER, "routed"].time_ms is not None
+    assert {row.pattern for row in run.verdict.intents.by_pattern} == {"home-region", "fenced", "region-items"}
+    assert "What the faults cost" in run.stdout
+    return rpo
+
+
 def test_users_follow_the_routes_there_and_back_and_the_lost_region_is_swept(tmp_path: Path) -> None:
     run = drill("region-down-failover", "--short", "--seed", "1", cwd=tmp_path)
     assert run.exit_code == 0, run.stderr + run.stdout
     assert_followed(run)
+    assert_costs(run)
     assert {row["key"].split("-")[0] for row in run.lost} <= {"home", "fenced"}, "region-items keep everything"
 
 
@@ -103,6 +123,8 @@ def test_in_mrsc_nothing_is_lost_on_the_way(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.stderr + run.stdout
     assert_followed(run)
     assert run.lost == []
+    rpo = assert_costs(run)
+    assert (rpo.missing, rpo.time_ms) == (0, 0.0)
 
 
 RETRY = """
