@@ -6,7 +6,7 @@ reads, failed conditions that handed the item back, the final sweep, and a local
 to. Eventual reads may come from a copy that lags behind; they prove nothing.
 
 The timestamps of two Regions are two clocks. So where w1 and w2 come from different Regions, w1 must have ended more
-than a slack before w2 began; writes of one Region are compared as they are.
+than a slack before w2 began; writes of one Region are compared as they are (but for the clocks of several hosts).
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ def check_region_order(history: History, context: Context, *, region_clock_error
     observed = _Observed(history, context)
     if not observed.judged:
         return result([], 0, context.regions, 0, "no operation shows a mark")
-    slack = context.epsilon_ns + region_clock_error_ns + context.injected_skew_ns
+    hosts = 2 * context.epsilon_ns  # between the clients' clocks
+    slack = hosts + region_clock_error_ns + context.injected_skew_ns
     codes = len(context.regions)
     found = [observed.backwards(observed.region * len(history.keys) + observed.key, slack)]
-    if slack:
+    if slack > hosts:
         # Once more among the writes of one Region each, which one clock has stamped.
         origin = history.region[observed.writer].astype(np.int64)
         place = (observed.region * codes + origin) * len(history.keys) + observed.key
-        same = observed.backwards(place, 0)
+        same = observed.backwards(place, hosts)
         found.append(_without(same, found[0]))
     return result(found, observed.judged, context.regions, 0, None)
 
@@ -120,10 +121,7 @@ class _Observed:
             parts.append(np.stack([seen, before], axis=1))
         seen, before = np.concatenate(parts).T
         by, newer = self.writer[seen], self.writer[before]
-        gamma = np.minimum(
-            self.start[seen] - self.end[before] - 2 * self.context.epsilon_ns,
-            self.began[before] - self.ended[seen] - slack_ns,
-        )
+        gamma = np.minimum(self.start[seen] - self.end[before], self.began[before] - self.ended[seen])
         witness = {"older": by, "newer": newer, "before": self.row[before], "by": self.row[seen]}
         replica = np.where(self.row[seen] < 0, self.region[seen], -1)
         return Found("backwards", self.key[seen], self.end[seen], witness, gamma, replica=replica)

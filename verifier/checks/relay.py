@@ -79,7 +79,11 @@ def check_relay(history: History, context: Context) -> Result:
             if len(violations) == WORST:
                 break
             facts = {"source": cut.source, "target": cut.target, "fault": cut.fault, "since_ns": cut.since_ns}
-            violations.append(Violation(int(history.key[row]), (by, row), int(history.end_ns[row]), facts=facts))
+            # It would be lawful if the write had been sent before the cut, or shown after it.
+            gamma = min(int(history.start_ns[by]) - cut.since_ns, cut.until_ns - int(history.end_ns[row]))
+            violations.append(
+                Violation(int(history.key[row]), (by, row), int(history.end_ns[row]), gamma_ns=gamma, facts=facts)
+            )
     exercised = int(judged.sum())
     note = None if exercised else "no item was written on one side of a cut and looked at on the other"
     return Result(judgement(count, exercised), exercised, tuple(violations), count=count, note=note)
