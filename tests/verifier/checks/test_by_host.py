@@ -13,8 +13,9 @@ from tests.verifier.stores import simulate
 from verifier.checks.registry import CHECK
 from verifier.checks.types import Result
 from verifier.clocks import clocks_of
+from verifier.contract import applicable
 from verifier.history.schema import op_id, worker_of
-from verifier.rundir import ClockAnchor, WorkerInfo
+from verifier.rundir import ClockAnchor, Mode, WorkerInfo
 
 MS = 1_000_000
 HOSTS = "abc"
@@ -144,3 +145,30 @@ def test_the_final_sweep_is_the_reference_hosts() -> None:
     final = {region: {"k": Item(w=first, start=300, end=301)} for region in REGIONS}
     assert judge("register", ops, 20, final=final).verdict == "violated"
     assert judge("register", ops, 80, final=final).verdict == "possible"
+
+
+@pytest.mark.parametrize("mode", ["MRSC", "MREC"])
+@pytest.mark.parametrize("seed", range(8))
+def test_no_promise_is_accused_of_a_correct_store_under_skewed_clocks(seed: int, mode: Mode) -> None:
+    rng = random.Random(seed)
+    skew = {number: rng.choice([-5, 0, 5]) * MS for number in range(2)}
+    run = simulate(
+        seed, mode, kinds=("add", "write", "cas"), unknown=0.1, refused=0.1, retries=True, cut=mode == "MREC", keys=4
+    )
+    ops = [
+        replace(op, start=op.start + skew[worker_of(op.op or 0)], end=op.end + skew[worker_of(op.op or 0)])
+        for op in run.ops
+    ]
+    for row in applicable(mode):
+        if row.role[mode] == "contract":
+            found = judge(row.name, ops, 5 * MS, MS, **run.arguments())
+            assert found.verdict != "violated", (row.name, found.violations[:1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_no_clock_explains_is_found_under_skewed_clocks_as_well(seed: int) -> None:
+    run = simulate(seed, "MRSC", kinds=("add",), intents=25, keys=1, bug="applied to a stale copy")
+    ops = [replace(op, start=op.start + 5 * MS, end=op.end + 5 * MS) if worker_of(op.op or 0) else op for op in run.ops]
+    raw = CHECK["register"].check(*build(run.ops, **run.arguments()))  # type: ignore[arg-type]
+    assert raw.verdict == "violated"
+    assert judge("register", ops, 5 * MS, MS, **run.arguments()).verdict == "violated", "an update lost to another"
