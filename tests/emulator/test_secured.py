@@ -18,12 +18,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from lastwriter.client.credentials import Keys
+from lastwriter.client.signer import Signer
 from lastwriter.client.wire import WireClient
 from lastwriter.emulator import Emulator
 from lastwriter.emulator.process import EmulatorProcess
 from lastwriter.errors import UserError
 from tests.certificates import certificates
 from tests.emulator.running import FAST, ask, emulator, read_all
+from tests.emulator.test_http import Replies
 
 KEYS = """
 keys:
@@ -136,6 +138,27 @@ def test_both_clients_are_refused_alike(running: EmulatorProcess, keys: tuple[st
     finally:
         client.close()
     assert (reply.status, reply.error) == (400, error)
+
+
+def test_every_request_of_a_connection_is_judged(running: EmulatorProcess) -> None:
+    url = urlsplit(running.endpoints["us-east-1"])
+    context = ssl.create_default_context(cafile=str(certificates() / "ca.pem"))
+    signer = Signer(Source("AKIAPLAIN", "the-plain-secret"), "us-east-1", url.netloc)
+    body = json.dumps({"TableName": "orders", "Key": KEY}).encode()
+    good = signer.request("GetItem", body)
+    at = good.index(b"Signature=") + len(b"Signature=")
+    forged = good[:at] + b"0" * 64 + good[at + 64 :]
+    with (
+        socket.create_connection((url.hostname or "", url.port or 0), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=HOST) as secure,
+    ):
+        replies = Replies(secure)
+        for message, status in ((good, 200), (good, 200), (forged, 400), (good, 200), (forged, 400)):
+            secure.sendall(message)
+            found, _, reply = replies.next()
+            assert found == status, reply
+        secure.sendall(good[:-1] + b" ")  # another body
+        assert replies.next()[0] == 400
 
 
 def test_denied_actions_are_refused_where_they_are_denied(running: EmulatorProcess) -> None:

@@ -32,7 +32,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, V
 
 from lastwriter.emulator.core.members import ACCOUNT
 from lastwriter.emulator.requests import model
-from lastwriter.emulator.requests.errors import ApiError
+from lastwriter.emulator.requests.errors import ApiError, internal_error
 from lastwriter.emulator.shell.http import Head
 from lastwriter.emulator.shell.signatures import DayKeys, check_signature, claim_of
 from lastwriter.errors import UserError
@@ -122,14 +122,16 @@ class Access:
         start = wall()
         self._keys = {key.access_key: _Holder(key, start) for key in keys}
 
-    def admit(self, region: str, operation: str, request: dict[str, Any], head: Head) -> None:
+    def admit(self, region: str, operation: str, request: dict[str, Any], head: Head | None) -> None:
         """ApiError if the request was not signed as it should be, or its key may not do that."""
+        if head is None:
+            raise internal_error("the request's head was not kept, so that its signature cannot be judged")
         now_s = self._wall()
-        claim, headers = claim_of(head, region, datetime.fromtimestamp(int(now_s), UTC))
+        claim, headers = claim_of(head, region, int(now_s))
         holder = self._keys.get(claim.access_key)
         if holder is None:
             raise ApiError("UnrecognizedClientException", _INVALID)
-        holder.check_token(headers.get("x-amz-security-token"), now_s)
+        holder.check_token(headers.get(b"x-amz-security-token"), now_s)
         check_signature(head, claim, headers, holder.day_keys.of(claim.scope))
         if holder.key.deny:
             holder.check_actions(region, operation, request)
@@ -142,18 +144,18 @@ class _Holder:
         self.key = key
         self.day_keys = DayKeys(key.secret_key.get_secret_value())
         expires = key.expires
-        self._token = key.session_token.get_secret_value() if key.session_token is not None else None
+        self._token = key.session_token.get_secret_value().encode() if key.session_token is not None else None
         self._end_s = expires.timestamp() if isinstance(expires, datetime) else None
         if isinstance(expires, float):
             self._end_s = start_s + expires
 
-    def check_token(self, given: str | None, now_s: float) -> None:
+    def check_token(self, given: bytes | None, now_s: float) -> None:
         """A temporary key goes with its token, another with none."""
         if self._token is None:
             if given is not None:
                 raise ApiError("UnrecognizedClientException", _INVALID)
             return
-        if given is None or not compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
+        if given is None or not compare_digest(given, self._token):
             raise ApiError("UnrecognizedClientException", _INVALID)
         if self._end_s is not None and now_s >= self._end_s:
             raise ApiError("ExpiredTokenException", _EXPIRED)

@@ -61,6 +61,12 @@ class Layout:
         return target, data[end:]
 
 
+def headers_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Names in lower case and values of a head that a layout has read."""
+    lines = [line.partition(b": ") for line in head.split(b"\r\n")[1:-2]]
+    return [(name.lower(), value) for name, _, value in lines]
+
+
 def learn(data: bytes) -> Layout | None:
     """The layout of the request at the start of ``data``; None: it is one for llhttp."""
     end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD)

@@ -32,7 +32,7 @@ import orjson
 from lastwriter.emulator.requests.errors import internal_error
 from lastwriter.emulator.shell.counts import Counts
 from lastwriter.emulator.shell.encodings import BadEncodingError, accepted, compressed, unpacked
-from lastwriter.emulator.shell.heads import Layout, learn
+from lastwriter.emulator.shell.heads import Layout, headers_of, learn
 from lastwriter.emulator.shell.inbox import Inbox
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -197,7 +197,7 @@ class Connection(asyncio.Protocol):
         self._paused = False  # we do not read
         self._refused = False
         self._layout: Layout | None = None  # of the heads that this client sends
-        self._lessons = 0 if service.signed else _LESSONS
+        self._lessons = _LESSONS
         self.on_message_begin()
         self._between = True  # the parser has seen the end of a request, and nothing of another
 
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         if between and self._layout is not None and not service.hanging:
             plain = self._layout.read(data)
             if plain is not None:
-                exchange = Exchange(self, True)
+                exchange = self._signed(data, plain[1]) if service.signed else Exchange(self, True)
                 exchanges = self.exchanges
                 exchanges.append(exchange)
                 if len(exchanges) >= _MAX_PIPELINED:
@@ -267,6 +267,11 @@ class Connection(asyncio.Protocol):
             self._refuse(400, "This is not HTTP/1.1")
         if self._head_bytes > _MAX_HEAD_BYTES:
             self._refuse(431, "The header section is larger than 64 kB")
+
+    def _signed(self, data: bytes, body: bytes) -> Exchange:
+        """The exchange of a request that a layout has read, with its head."""
+        headers = headers_of(data[: len(data) - len(body)])
+        return PeculiarExchange(self, True, None, Head(b"POST", b"/", headers, body))
 
     def pause_writing(self) -> None:
         """The peer does not read its replies."""

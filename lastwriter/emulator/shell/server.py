@@ -22,6 +22,7 @@ from lastwriter.emulator.core.bugs import BUG, FORGETS_NS
 from lastwriter.emulator.core.core import Core
 from lastwriter.emulator.core.environment import RESET, Reply
 from lastwriter.emulator.core.roundtrips import check_region, mrsc_regions, round_trip_ns
+from lastwriter.emulator.requests import model
 from lastwriter.emulator.requests.errors import ApiError, internal_error, serialization
 from lastwriter.emulator.settings import Settings
 from lastwriter.emulator.shell.access import Access, load_access
@@ -37,7 +38,7 @@ from lastwriter.emulator.shell.ports import Listening, Port
 from lastwriter.emulator.shell.timers import Waker
 from lastwriter.errors import UserError
 
-_TARGETS: Final = frozenset({b"DynamoDB_20120810", b"DynamoDBStreams_20120810"})
+_TARGETS: Final = {b"DynamoDB_20120810": "dynamodb", b"DynamoDBStreams_20120810": "dynamodbstreams"}
 _REMEMBERED_TARGETS: Final = 256
 _PARENT_POLL_S: Final = 0.5
 _IDLE_S: Final = 1.0
@@ -308,8 +309,8 @@ class RegionService(Listening):
                 raise serialization("") from None
             if type(request) is not dict:
                 raise serialization("Unexpected field type")
-            if self._access is not None and (head := exchange.head) is not None:
-                self._access.admit(self._region, operation, request, head)
+            if self._access is not None:
+                self._access.admit(self._region, operation, request, exchange.head)
             memory = self._owner.memory
             if memory is not None and memory.failing:
                 raise internal_error()
@@ -359,9 +360,11 @@ class ControlService(Listening):
 
 @lru_cache(_REMEMBERED_TARGETS)
 def _operation(target: bytes | None) -> str | None:
-    """The operation that X-Amz-Target names; None: it is not for a service that is here."""
-    service, _, operation = (target or b"").partition(b".")
-    return operation.decode("latin-1") if service in _TARGETS else None
+    """The operation that X-Amz-Target names; None: there is none of that name at a service that is here."""
+    service, _, name = (target or b"").partition(b".")
+    operation = name.decode("latin-1")
+    known = _TARGETS.get(service)
+    return operation if known is not None and operation in model.service(known)["operations"] else None
 
 
 async def _keep_house(server: Server, parent: int | None, stop: asyncio.Event) -> None:

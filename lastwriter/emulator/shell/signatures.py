@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -17,7 +18,7 @@ from lastwriter.emulator.requests.errors import ApiError
 from lastwriter.emulator.shell.http import Head
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
-WINDOW: Final = timedelta(minutes=15)
+WINDOW_S: Final = 15 * 60
 """How far the time of a signature may be off, each way. DynamoDB has 15 minutes; some services have 5."""
 
 _BASIC: Final = "%Y%m%dT%H%M%SZ"
@@ -28,55 +29,62 @@ _MISMATCH: Final = (
 _REMEMBERED: Final = 64
 
 
+Headers = dict[bytes, bytes]
+
+
 class Claim(NamedTuple):
     """What an Authorization header says."""
 
     access_key: str
     scope: str
     signed: str
+    names: tuple[bytes, ...]
+    """Of the signed headers."""
     signature: str
     date: str
     """Of the request, YYYYMMDDTHHMMSSZ."""
 
 
-def claim_of(head: Head, region: str, now: datetime) -> tuple[Claim, dict[str, str]]:
+def claim_of(head: Head, region: str, now_s: int) -> tuple[Claim, Headers]:
     """Who says that they have signed, and the headers; ApiError if that alone cannot be right."""
     headers = _joined(head)
-    authorization = headers.get("authorization", "")
+    authorization = headers.get(b"authorization", b"").decode("utf-8", "replace")
     if not authorization.startswith("AWS4-"):
         raise ApiError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
-    algorithm, _, text = authorization.partition(" ")
-    parameters = dict(pair.partition("=")[::2] for pair in _pairs(text))
-    date = headers.get("x-amz-date") or headers.get("date")
-    missing = "".join(
-        f"Authorization header requires '{name}' parameter. "
-        for name in ("Credential", "Signature", "SignedHeaders")
-        if not parameters.get(name)
-    )
-    if not date:
-        missing += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
-    if missing or date is None:
-        raise _incomplete(f"{missing}Authorization={authorization}")
-    _check_time(date, now)
-    signed = parameters["SignedHeaders"].lower()
-    if "host" not in signed.split(";"):
+    at = authorization.rfind("Signature=")
+    algorithm, parameters = _parameters(authorization[:at] if at >= 0 else authorization)
+    signature, *more = authorization[at + 10 :].replace(",", " ").split() or [""] if at >= 0 else [""]
+    if more:  # what is signed stands behind the signature
+        algorithm, parameters = _parameters(authorization)
+        signature = parameters.get("Signature", "")
+    date = (headers.get(b"x-amz-date") or headers.get(b"date") or b"").decode("utf-8", "replace")
+    credential, signed = parameters.get("Credential"), parameters.get("SignedHeaders")
+    if not (credential and signature and signed and date):
+        given = {"Credential": credential, "Signature": signature, "SignedHeaders": signed}
+        raise _missing(given, date, authorization)
+    _check_time(date, now_s)
+    names = _names(signed)
+    if b"host" not in names:
         raise _invalid("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
     if algorithm != ALGORITHM:
         raise _incomplete(f"Unsupported AWS 'algorithm': '{algorithm}'. ")
-    access_key, scope = _scope(parameters["Credential"], region, date)
-    return Claim(access_key, scope, signed, parameters["Signature"], date), headers
+    access_key, scope = _scope(credential, region, date)
+    return Claim(access_key, scope, signed.lower(), names, signature, date), headers
 
 
-def check_signature(head: Head, claim: Claim, headers: dict[str, str], key: bytes) -> None:
+def check_signature(head: Head, claim: Claim, headers: Headers, key: bytes) -> None:
     """InvalidSignatureException if it was not made with ``key`` for this very request."""
-    names = claim.signed.split(";")
-    path, _, query = head.url.decode("latin-1").partition("?")
-    lines = [f"{name}:{headers.get(name, '')}\n" for name in names]
-    canonical = (
-        f"{head.method.decode('latin-1')}\n{path or '/'}\n{_canonical_query(query)}\n{''.join(lines)}\n{claim.signed}\n"
-        f"{sha256(head.body).hexdigest()}"
+    path, _, query = head.url.partition(b"?")
+    lines = b"".join([b"%b:%b\n" % (name, headers.get(name, b"")) for name in claim.names])
+    canonical = b"%b\n%b\n%b\n%b\n%b\n%b" % (
+        head.method,
+        path or b"/",
+        _canonical_query(query.decode("latin-1")).encode() if query else b"",
+        lines,
+        claim.signed.encode("utf-8", "replace"),
+        sha256(head.body).hexdigest().encode(),
     )
-    text = f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{sha256(canonical.encode('utf-8', 'replace')).hexdigest()}"
+    text = f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{sha256(canonical).hexdigest()}"
     made = hmac.digest(key, text.encode(), "sha256").hex()
     if not hmac.compare_digest(made.encode(), claim.signature.encode("utf-8", "replace")):
         raise _invalid(_MISMATCH)
@@ -102,43 +110,75 @@ class DayKeys:
         return key
 
 
-def _joined(head: Head) -> dict[str, str]:
+def _joined(head: Head) -> Headers:
     """Headers as they are signed: trimmed, spaces made one, those of one name joined."""
-    headers: dict[str, str] = {}
+    headers: Headers = {}
     for name, value in head.headers:
-        key, text = name.decode("latin-1"), value.decode("utf-8", "replace").strip()
-        if "  " in text:
-            text = " ".join(part for part in text.split(" ") if part)
-        headers[key] = f"{headers[key]},{text}" if key in headers else text
+        text = value.strip()
+        if b"  " in text:
+            text = b" ".join(part for part in text.split(b" ") if part)
+        headers[name] = b"%b,%b" % (headers[name], text) if name in headers else text
     return headers
 
 
-def _pairs(text: str) -> list[str]:
-    """Authorization's parameters stand between commas, spaces, or both."""
-    return [part for part in text.replace(",", " ").split(" ") if part]
+@lru_cache(_REMEMBERED)
+def _parameters(text: str) -> tuple[str, dict[str, str]]:
+    """Algorithm and parameters of an Authorization header; these stand between commas, spaces, or both."""
+    algorithm, _, rest = text.partition(" ")
+    pairs = [part.partition("=") for part in rest.replace(",", " ").split(" ") if part]
+    return algorithm, {name: value for name, _, value in pairs}
 
 
-def _check_time(date: str, now: datetime) -> None:
+@lru_cache(_REMEMBERED)
+def _names(signed: str) -> tuple[bytes, ...]:
+    return tuple(name.encode("utf-8", "replace") for name in signed.lower().split(";"))
+
+
+def _missing(given: dict[str, str | None], date: str, authorization: str) -> ApiError:
+    missing = "".join(
+        f"Authorization header requires '{name}' parameter. " for name, value in given.items() if not value
+    )
+    if not date:
+        missing += "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
+    return _incomplete(f"{missing}Authorization={authorization}")
+
+
+@lru_cache(_REMEMBERED)
+def _second(date: str) -> int | None:
+    """Since 1970."""
     try:
-        at = datetime.strptime(date, _BASIC).replace(tzinfo=UTC)
+        return round(datetime.strptime(date, _BASIC).replace(tzinfo=UTC).timestamp())
     except ValueError:
+        return None
+
+
+def _check_time(date: str, now_s: int) -> None:
+    second = _second(date)
+    if second is None:
         raise _incomplete(
             f"Date must be in ISO-8601 'basic format'. Got '{date}'. See http://en.wikipedia.org/wiki/ISO_8601"
-        ) from None
-    minutes = round(WINDOW.total_seconds() / 60)
-    if at < now - WINDOW:
-        raise _invalid(
-            f"Signature expired: {date} is now earlier than {now - WINDOW:{_BASIC}} ({now:{_BASIC}} - {minutes} min.)"
         )
-    if at > now + WINDOW:
+    if -WINDOW_S <= second - now_s <= WINDOW_S:
+        return
+    now = datetime.fromtimestamp(now_s, UTC)
+    window, minutes = timedelta(seconds=WINDOW_S), WINDOW_S // 60
+    if second < now_s:
         raise _invalid(
-            f"Signature not yet current: {date} is still later than {now + WINDOW:{_BASIC}} "
-            f"({now:{_BASIC}} + {minutes} min.)"
+            f"Signature expired: {date} is now earlier than {now - window:{_BASIC}} ({now:{_BASIC}} - {minutes} min.)"
         )
+    raise _invalid(
+        f"Signature not yet current: {date} is still later than {now + window:{_BASIC}} "
+        f"({now:{_BASIC}} + {minutes} min.)"
+    )
+
+
+@lru_cache(_REMEMBERED)
+def _place(credential: str) -> tuple[str, ...]:
+    return tuple(credential.rstrip("/").split("/"))
 
 
 def _scope(credential: str, region: str, date: str) -> tuple[str, str]:
-    parts = credential.rstrip("/").split("/")
+    parts = _place(credential)
     if len(parts) != 5:
         raise _incomplete(
             "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, "
