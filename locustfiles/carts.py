@@ -51,8 +51,9 @@ class Carts(GlobalTableUser):
     @task(2)
     def look(self) -> None:
         """A strong read, or an eventual one."""
+        cart, strong = self.keys.anything(), self.random.random() < 0.5
         for attempt in self.attempts():
-            self.table.get_set(self.keys.anything(), strong=self.random.random() < 0.5, attempt=attempt)
+            self.table.get_set(cart, strong=strong, attempt=attempt)
 
 
 def is_text(cart: Key) -> bool:

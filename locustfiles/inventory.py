@@ -40,5 +40,6 @@ class Inventory(GlobalTableUser):
     @task(1)
     def deliver(self) -> None:
         """More of what there is."""
+        article = self.keys.mine()
         for attempt in self.attempts():
-            self.table.add(self.keys.mine(), DELIVERED, attempt)
+            self.table.add(article, DELIVERED, attempt)

@@ -26,8 +26,9 @@ class Leaderboard(GlobalTableUser):
     def score(self) -> None:
         """A point more; `g` puts the player on the board, `v` is what the index sorts by."""
         listed = Also(put="g = :board", values={":board": {"S": BOARD}})
+        player = self.keys.mine()
         for attempt in self.attempts():
-            self.table.add(self.keys.mine(), 1, attempt, listed)
+            self.table.add(player, 1, attempt, listed)
 
     @task(2)
     def look(self) -> None:
@@ -38,5 +39,6 @@ class Leaderboard(GlobalTableUser):
     @task(1)
     def own_score(self) -> None:
         """A strong read of one player."""
+        player = self.keys.anything()
         for attempt in self.attempts():
-            self.table.get(self.keys.anything(), attempt=attempt)
+            self.table.get(player, attempt=attempt)

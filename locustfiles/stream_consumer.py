@@ -35,8 +35,9 @@ class StreamConsumer(GlobalTableUser):
         if self.reader is not None:
             self.reader.poll()
             return
+        key = self.keys.mine()
         for attempt in self.attempts():
-            self.table.put(self.keys.mine(), attempt=attempt)
+            self.table.put(key, attempt=attempt)
 
     def on_stop(self) -> None:
         if self.reader is not None:

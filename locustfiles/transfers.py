@@ -44,8 +44,9 @@ class Transfers(GlobalTableUser):
     @task(2)
     def audit(self) -> None:
         """All accounts of a bank at once."""
+        bank = accounts(self.keys.anything())
         for attempt in self.attempts():
-            self.table.transact_read(accounts(self.keys.anything()), attempt)
+            self.table.transact_read(bank, attempt)
 
 
 def accounts(bank: Key) -> list[Key]:

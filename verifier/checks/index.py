@@ -12,7 +12,7 @@ import numpy as np
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import AFTER, running_min_after
 from verifier.checks.marks import NOT_FOUND, of_kind, updates, writers_of
-from verifier.checks.types import Context, Note, Replica, Result, join_notes, noted
+from verifier.checks.types import Context, Note, Replica, Result, by_length, join_notes, noted
 from verifier.history.columns import History, Int64
 from verifier.history.schema import GROUP_ATTRIBUTE, VALUE_ATTRIBUTE, Kind, Outcome
 
@@ -70,14 +70,8 @@ def _behind(history: History, context: Context) -> Note | None:
     there[there] &= place[writes[at[there]]] == place[rows[there]]
     lag = np.zeros(len(rows), np.int64)
     lag[there] = history.start_ns[rows[there]] - least[at[there]]
-    behind = lag > 0
-    if not behind.any():
-        return noted("none of {count} entries read from an index was behind its table", len(rows))
-    most = lag.max() / 1e6
-    return Note(
-        f"{int(behind.sum()):,} of {len(rows):,} entries read from an index were behind their table, "
-        f"half of those by {np.percentile(lag[behind], 50) / 1e6:,.0f} ms or more, one by {most:,.0f} ms"
-    )
+    current = noted("{count} entries read from an index were as their table", int((lag <= 0).sum()))
+    return join_notes([current, *by_length("{count} were behind it", lag[lag > 0], least=True)])
 
 
 def _after(place: Int64, start: Int64, wanted: Int64, time: Int64) -> Int64:

@@ -28,7 +28,7 @@ import numpy as np
 from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.layout import AFTER, BEFORE
 from verifier.checks.marks import of_kind
-from verifier.checks.types import Context, Replica, Result, join_notes, noted
+from verifier.checks.types import Context, Note, Replica, Result, by_length, join_notes, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ELEMENTS_ATTRIBUTE, Kind, Outcome
 
@@ -395,12 +395,12 @@ def _first_after(views: _Views, key: Int64, time: Int64) -> Int64:
     return place
 
 
-def _stable(history: History, context: Context, elements: _Elements) -> str | None:
+def _stable(history: History, context: Context, elements: _Elements) -> Note | None:
     """How long it took in each Region until every read showed what had been added, for what was never removed."""
     views = _views(history, context, elements, eventual=True)
     if not len(views.key):
         return None
-    texts = []
+    notes = []
     view = views.of_shown()
     lasting = (views.shown >= 0) & (elements.out_start[np.maximum(views.shown, 0)] == AFTER)
     region = history.region[views.row]
@@ -419,11 +419,7 @@ def _stable(history: History, context: Context, elements: _Elements) -> str | No
         broken = np.append(True, (shown[1:] != shown[:-1]) | (ranks[1:] != ranks[:-1] + 1))
         begin = np.maximum.accumulate(np.where(broken, np.arange(len(shown)), 0))
         steady = at[begin[last]]  # the read from which on all show it
-        final = elements.end[shown[last]] < AFTER
-        waited = np.maximum(0, views.start[steady] - elements.end[shown[last]])[final] / 1e6
-        if len(waited):
-            half, most = np.percentile(waited, 50), waited.max()
-            texts.append(f"{name} {half:,.0f} ms (at most {most:,.0f} ms)")
-    if not texts:
-        return None
-    return f"until what was added showed in every read, half the time: {', '.join(texts)}"
+        answered = elements.end[shown[last]] < AFTER
+        waited = (views.start[steady] - elements.end[shown[last]])[answered]
+        notes += by_length(f"{name}: {{count}} of what was added showed in every read", waited)
+    return join_notes(notes)

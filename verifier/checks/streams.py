@@ -18,9 +18,8 @@ from typing import Final
 import numpy as np
 
 from verifier.checks.findings import Found, result
-from verifier.checks.layout import AFTER
 from verifier.checks.marks import NOT_FOUND, is_mark, marks_by_key, marks_of, updates
-from verifier.checks.types import Context, Result, Stream, join_notes, noted
+from verifier.checks.types import Context, Note, Result, Stream, by_length, join_notes, noted
 from verifier.history.columns import NULL, History, Int64
 from verifier.history.schema import ABSENT, Outcome
 
@@ -189,20 +188,19 @@ def _breaks(
     return wrong, NULL if state is None else state, NULL if last_old is None else last_old
 
 
-def _lag(history: History, context: Context) -> str | None:
+def _lag(history: History, context: Context) -> Note | None:
     """How long after its answer a write was read from its Region's stream, by those who read during the run."""
-    texts = []
+    notes = []
     marks = marks_of(history, context)
     for number, name in enumerate(context.regions):
-        lags = []
         for stream in context.streams:
-            here = (stream.region == number) & ~np.bool_(stream.whole)
+            if stream.whole:
+                continue
+            here = stream.region == number
             writer = marks.find(stream.new[here], stream.key[here])
             known = writer != NOT_FOUND
             at = writer[known]
             local = history.outcome[at] == Outcome.OK
-            lags.append((stream.read_ns[here][known] - np.where(local, history.end_ns[at], AFTER))[local])
-        lag = np.maximum(0, np.concatenate(lags)) / 1e6 if lags else np.zeros(0)
-        if len(lag):
-            texts.append(f"{name} {np.percentile(lag, 50):,.0f} ms (at most {lag.max():,.0f} ms)")
-    return f"from a write's answer to its record being read, half the time: {', '.join(texts)}" if texts else None
+            lag = (stream.read_ns[here][known] - history.end_ns[at])[local]
+            notes += by_length(f"{name}: {{count}} records were read", lag, "of their write")
+    return join_notes(notes)

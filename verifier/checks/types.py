@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 from verifier.clocks import Clocks
 from verifier.history.columns import Float64, History, Int64
 from verifier.rundir import FaultRecord, Mode, RouteEvent, RunInfo
@@ -160,6 +162,20 @@ class Note(str):
 def noted(text: str, count: int) -> Note:
     """A note with a number: ``noted("{count} keys with deletes are not judged", 3)``."""
     return Note(text.replace("{count}", f"{count:,}"), ((text, count),))
+
+
+def by_length(text: str, lengths_ns: Int64, of: str = "", *, least: bool = False) -> list[Note]:
+    """How many of these durations are short, middling and long, as counted notes: ``by_length("{count} came", …)``."""
+    notes = []
+    below = 0
+    for most_ns, said in ((10**8, "within 100 ms"), (10**9, "within 1 s"), (10**10, "within 10 s"), (None, "later")):
+        within = np.ones(len(lengths_ns), np.bool_) if most_ns is None else lengths_ns <= most_ns
+        count = int(within.sum()) - below
+        below += count
+        if count:
+            bound = said.replace("within", "by at most").replace("later", "by more than 10 s") if least else said
+            notes.append(noted(f"{text} {bound}{f' {of}' if of and most_ns is not None and not least else ''}", count))
+    return notes
 
 
 def pieces_of(note: str) -> list[Note]:

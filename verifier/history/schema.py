@@ -81,7 +81,7 @@ class Kind(StrEnum):
 
 READS: Final = frozenset({Kind.READ, Kind.READ_EVENTUAL, Kind.TXN_READ, Kind.READ_INDEX})
 UPDATES: Final = frozenset(Kind) - READS
-TOGETHER: Final = frozenset({Kind.TXN_READ, Kind.TXN_WRITE})
+TOGETHER: Final = frozenset({Kind.TXN_READ, Kind.TXN_WRITE, Kind.READ_INDEX})
 """Operations on several items at once, which must be judged together."""
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
