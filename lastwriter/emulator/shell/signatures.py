@@ -47,17 +47,17 @@ class Claim(NamedTuple):
 
 def claim_of(head: Head, region: str, now_s: int) -> tuple[Claim, Headers]:
     """Who says that they have signed, and the headers; ApiError if that alone cannot be right."""
-    headers = _joined(head)
-    authorization = headers.get(b"authorization", b"").decode("utf-8", "replace")
+    headers = _by_name(head)
+    authorization = headers.get(b"authorization", b"").decode("utf-8", "replace").strip()
     if not authorization.startswith("AWS4-"):
         raise ApiError("MissingAuthenticationTokenException", "Request is missing Authentication Token")
     at = authorization.rfind("Signature=")
     algorithm, parameters = _parameters(authorization[:at] if at >= 0 else authorization)
-    signature, *more = authorization[at + 10 :].replace(",", " ").split() or [""] if at >= 0 else [""]
-    if more:  # what is signed stands behind the signature
+    signature = authorization[at + 10 :] if at >= 0 else ""
+    if not signature.isalnum():  # more stands behind it
         algorithm, parameters = _parameters(authorization)
         signature = parameters.get("Signature", "")
-    date = (headers.get(b"x-amz-date") or headers.get(b"date") or b"").decode("utf-8", "replace")
+    date = (headers.get(b"x-amz-date") or headers.get(b"date") or b"").decode("utf-8", "replace").strip()
     credential, signed = parameters.get("Credential"), parameters.get("SignedHeaders")
     if not (credential and signature and signed and date):
         given = {"Credential": credential, "Signature": signature, "SignedHeaders": signed}
@@ -75,7 +75,7 @@ def claim_of(head: Head, region: str, now_s: int) -> tuple[Claim, Headers]:
 def check_signature(head: Head, claim: Claim, headers: Headers, key: bytes) -> None:
     """InvalidSignatureException if it was not made with ``key`` for this very request."""
     path, _, query = head.url.partition(b"?")
-    lines = b"".join([b"%b:%b\n" % (name, headers.get(name, b"")) for name in claim.names])
+    lines = b"".join([b"%b:%b\n" % (name, _trimmed(headers.get(name, b""))) for name in claim.names])
     canonical = b"%b\n%b\n%b\n%b\n%b\n%b" % (
         head.method,
         path or b"/",
@@ -110,15 +110,20 @@ class DayKeys:
         return key
 
 
-def _joined(head: Head) -> Headers:
-    """Headers as they are signed: trimmed, spaces made one, those of one name joined."""
-    headers: Headers = {}
-    for name, value in head.headers:
-        text = value.strip()
-        if b"  " in text:
-            text = b" ".join(part for part in text.split(b" ") if part)
-        headers[name] = b"%b,%b" % (headers[name], text) if name in headers else text
+def _by_name(head: Head) -> Headers:
+    """Headers; values of one name joined."""
+    headers = dict(head.headers)
+    if len(headers) < len(head.headers):
+        headers = {}
+        for name, value in head.headers:
+            headers[name] = b"%b,%b" % (headers[name], _trimmed(value)) if name in headers else _trimmed(value)
     return headers
+
+
+def _trimmed(value: bytes) -> bytes:
+    """As values are signed: without spaces around, and with one where there are several."""
+    value = value.strip()
+    return b" ".join(part for part in value.split(b" ") if part) if b"  " in value else value
 
 
 @lru_cache(_REMEMBERED)
