@@ -1,15 +1,23 @@
-"""Streams under load and faults: sound ones lead from nothing to what the Region has; planted bugs break that."""
+"""Streams under load and faults: sound ones lead from nothing to what the Region has; planted bugs break that, and the
+verifier's check of streams finds them."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lastwriter.emulator.core.bugs import parse_bugs
+from tests.emulator.drills import Drill, Performance
 from tests.emulator.test_streams import records, streamed
 from tests.emulator.virtual import EAST, MS, OHIO, REGIONS, Call, World
+from verifier.checks.registry import CHECK
+from verifier.checks.types import Result, Stream
+from verifier.history.columns import History
+from verifier.history.schema import ABSENT
 
 Value = str | None
 
@@ -99,3 +107,55 @@ def test_a_planted_bug_breaks_it_and_nothing_but_the_stream(bug: str, mode: str)
     w, calls = perform(mode, bug)
     assert breaches(w, calls)
     assert len({tuple(w.value(region, key) for key in "abcde") for region in REGIONS}) == 1, "the table is sound"
+
+
+# -- as the verifier sees it
+
+MARKED = {
+    "MREC": Drill("MREC", operations=900, counters=2, registers=4, settings={"replicator_delay": "30ms"}),
+    "MRSC": Drill("MRSC", operations=900, counters=2, registers=4),
+}
+CUT = {"kind": "link-cut", "links": [(EAST, OHIO)]}
+DRILLS = {
+    **{(bug, mode): drill for bug in IN_BOTH for mode, drill in MARKED.items()},
+    ("stream-losers", "MREC"): MARKED["MREC"],
+}
+
+
+def read(performance: Performance, history: History) -> Stream:
+    """What a reader has got that read every Region's stream from its beginning to its end."""
+    rows: list[tuple[int, int, int, int]] = []
+    for place, region in enumerate(REGIONS):
+        for record in records(performance.w, region):
+            images = record["dynamodb"]
+            old, new = (_mark(images.get(name)) for name in ("OldImage", "NewImage"))
+            rows.append((place, history.keys.index(images["Keys"]["pk"]["S"]), old, new))
+    region, key, old, new = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    numbers = np.arange(len(rows), dtype=np.int64)
+    return Stream("all", True, region, key, old, new, numbers, numbers + performance.w.now_ns)
+
+
+def _mark(image: dict[str, Any] | None) -> int:
+    return ABSENT if image is None else int(image["_w"]["N"])
+
+
+def judged(drill: Drill, bug: str | None, seed: int = 1) -> Result:
+    """The verdict on the streams of a drill."""
+    performance = Performance(drill, seed, parse_bugs([bug]) if bug else {})
+    if drill.mode == "MRSC":
+        specification = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        assert performance.w.ask(EAST, "UpdateTable", StreamSpecification=specification).ok
+    history, context = performance.record()
+    return CHECK["streams"].check(history, replace(context, streams=(read(performance, history),)))
+
+
+@pytest.mark.parametrize("fault", [None, CUT], ids=["calm", "cut"])
+@pytest.mark.parametrize("mode", MARKED)
+def test_sound_streams_are_not_accused(mode: str, fault: dict[str, Any] | None) -> None:
+    result = judged(replace(MARKED[mode], fault=fault), None)
+    assert (result.verdict, result.exercised > 500) == ("holds", True)
+
+
+@pytest.mark.parametrize(("bug", "mode"), DRILLS)
+def test_the_check_of_streams_finds_a_planted_bug(bug: str, mode: str) -> None:
+    assert judged(DRILLS[bug, mode], bug).verdict == "violated"
