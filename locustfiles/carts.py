@@ -1,8 +1,7 @@
 """Carts: shoppers put articles into the same few carts and take out what they have seen there.
 
-Invariant: what was put in and acknowledged is in the cart until somebody takes it out, and then it is gone. MRSC keeps
-it. MREC keeps it for carts with one writer Region; elsewhere the last writer's cart replaces the other's, so articles
-disappear, and come back after they were taken out.
+Invariant: what was put in and acknowledged is in the cart until somebody takes it out, and then gone. MRSC keeps it, and
+MREC for carts with one writer Region; elsewhere the last writer's cart replaces the other's: articles vanish and return.
 
 Judged by the check `sets` (element by element: behind, lost, seen again), and `lost`.
 

@@ -48,7 +48,7 @@ def check_sets(history: History, context: Context) -> Result:
         *_too_early_or_late(elements, views, life),
         *_missing(elements, views, life),
     ]
-    notes = [_stable(history, context, elements)]
+    notes: list[str | None] = [_stable(history, context, elements)]
     doubtful = int((life.again & life.removed).sum())
     if doubtful:
         notes.append(noted("{count} elements may have been added again after their removal: only bounds", doubtful))
