@@ -16,6 +16,13 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.strip().lstrip("-").isdigit() else value
 
 
+def _switch(value: object) -> object:
+    """YAML reads ``on`` and ``off`` as true and false."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value
+
+
 class Settings(BaseModel):
     """Every setting, with units in the text (``500ms``, ``50%``)."""
 
@@ -48,7 +55,7 @@ class Settings(BaseModel):
     pitr_records: Annotated[int, BeforeValidator(_whole), Field(ge=1)] = Field(
         100_000, description="changes that point-in-time recovery keeps, for a table and Region"
     )
-    throttling: Literal["off", "on"] = Field(
+    throttling: Annotated[Literal["off", "on"], BeforeValidator(_switch)] = Field(
         "off",
         description="whether requests and replicated writes spend units, and are throttled where none are left",
     )

@@ -54,3 +54,12 @@ def test_an_unknown_region_names_the_nearest() -> None:
         check_region("eu-centrall-1")
     with pytest.raises(UserError, match="no measured round trip"):
         round_trip_ns("eu-south-1", "il-central-1")
+
+
+def test_a_switch_is_what_yaml_makes_of_it() -> None:
+    assert [Settings.parse({"throttling": value}).throttling for value in ("on", True, "off", False)] == [
+        "on",
+        "on",
+        "off",
+        "off",
+    ]
