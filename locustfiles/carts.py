@@ -1,7 +1,7 @@
 """Carts: shoppers put articles into the same few carts and take out what they have seen there.
 
-Invariant: what was put in and acknowledged is in the cart until somebody takes it out, and then gone. MRSC keeps it, and
-MREC for carts with one writer Region; elsewhere the last writer's cart replaces the other's: articles vanish and return.
+Invariant: what was put in is in the cart until somebody takes it out, and then gone. MRSC keeps it, and MREC for carts
+with one writer Region; elsewhere the last writer's cart replaces the other's: articles vanish and return.
 
 Judged by the check `sets` (element by element: behind, lost, seen again), and `lost`.
 

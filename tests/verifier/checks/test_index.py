@@ -66,5 +66,5 @@ def test_how_far_index_reads_were_behind_is_told() -> None:
     ops += [Op("read_index", 41 * ms, 42 * ms, op=40, saw=30), Op("read_index", 62 * ms, 63 * ms, op=41, saw=20)]
     ops += [Op("read_index", 62 * ms, 63 * ms, op=42, saw=20, region=B)]  # its Region may not have it yet
     note = check_index(*build(ops)).note
-    assert note == "1 were behind it by at most 100 ms; 2 entries read from an index were as their table"
+    assert note == "2 entries read from an index were as their table; 1 were behind it by at most 100 ms"
     assert check_index(*build(ops[:4])).note == "1 entries read from an index were as their table"
