@@ -68,14 +68,15 @@ def _lines(path: Path, model: type[_Line], consequence: str) -> Iterator[_Line]:
 def context_of_run(directory: RunDirectory) -> Context:
     """What is known of a run without its operations and items. Raises :class:`RecordError`."""
     run = read_run(directory)
+    clocks = clocks_of(run)
     return Context(
         mode=run.mode,
         regions=tuple(run.regions),
         run=run,
         faults=read_faults(directory),
         routes=read_routes(directory),
-        clocks=clocks_of(run),
-        slow_seconds={} if run.start_ns is None else read_slow_seconds(directory.history, run.start_ns),
+        clocks=clocks,
+        slow_seconds={} if run.start_ns is None else read_slow_seconds(directory.history, run.start_ns, clocks),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.verifier.builders import read, write_run
+from verifier.context import context_of_run
 from verifier.history.schema import op_id
 from verifier.rundir import RunDirectory
 from verifier.verdict import Verdict
@@ -92,3 +93,18 @@ def test_a_worker_that_measured_itself_is_believed(tmp_path: Path) -> None:
     for worker in (0, 1):
         measured(directory, worker, [second(n) for n in range(5)])
     assert verify(directory.path).marked_seconds == []
+
+
+def test_a_second_of_another_host_is_that_of_the_runs_clock(tmp_path: Path) -> None:
+    directory = run_of(tmp_path / "run", 6, workers=1)
+    ahead = 2 * 3600 * S
+    info = json.loads(directory.run_json.read_text())
+    info |= {"host": "master", "workers": [{"worker": 0, "host": "there", "regions": []}]}
+    info["clock"] = [
+        {"host": "there", "at_ns": T0 + at * S, "offset_ns": ahead + at * 7, "epsilon_ns": 1000} for at in (0, 9)
+    ]
+    directory.run_json.write_text(json.dumps(info))
+    line = second(4, lag=25.0)
+    measured(directory, 0, [{**line, "t_ns": line["t_ns"] + ahead}, {**second(5), "t_ns": T0 + 5 * S + ahead}])
+    context = context_of_run(directory)
+    assert context.slow_seconds == {0: (4,)}
