@@ -18,9 +18,7 @@ def _whole(value: object) -> object:
 
 def _switch(value: object) -> object:
     """YAML reads ``on`` and ``off`` as true and false."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return value
+    return {"true": "on", "false": "off"}.get(str(value).lower(), value)
 
 
 class Settings(BaseModel):

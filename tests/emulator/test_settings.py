@@ -57,9 +57,5 @@ def test_an_unknown_region_names_the_nearest() -> None:
 
 
 def test_a_switch_is_what_yaml_makes_of_it() -> None:
-    assert [Settings.parse({"throttling": value}).throttling for value in ("on", True, "off", False)] == [
-        "on",
-        "on",
-        "off",
-        "off",
-    ]
+    assert [Settings.parse({"throttling": value}).throttling for value in ("on", True, "True")] == ["on"] * 3
+    assert Settings.parse({"throttling": False}).throttling == "off"

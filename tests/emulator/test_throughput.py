@@ -296,6 +296,37 @@ def test_switching_it_off_lets_everybody_in() -> None:
     assert w.value(OHIO, "k") == "299"
 
 
+def test_other_settings_give_no_units_back() -> None:
+    w = alone(provisioned(5, 5))
+    let_in(w, EAST, "k", 50)
+    w.core.use(w.core.environment.settings.model_copy(update={"ttl_delay": 3.0}))
+    assert not w.put(EAST, "k", "x").ok
+    w.core.use(w.core.environment.settings.model_copy(update={"partition_writes": 2000}))
+    assert w.put(EAST, "k", "x").ok
+    assert w.core.control.throttled(EAST) == {"TableWriteProvisionedThroughputExceeded": 46}
+
+
+def test_an_index_that_is_too_small_holds_up_replication_too() -> None:
+    units = {"ReadCapacityUnits": 100, "WriteCapacityUnits": 1000}
+    create = indexed_request(BillingMode="PROVISIONED", ProvisionedThroughput=units)
+    create["GlobalSecondaryIndexes"][0]["ProvisionedThroughput"] = {"ReadCapacityUnits": 1, "WriteCapacityUnits": 5}
+    w = world(create, table_burst="1s")
+    cut = w.cut(EAST, OHIO)
+    w.wait(S)
+    for number in range(100):
+        item = {"pk": {"S": "p"}, "sk": {"N": str(number)}, "g": {"S": "x"}}
+        assert w.send(EAST, "PutItem", Item=item).ok
+        w.wait(200 * MS)
+    w.heal(cut)
+    w.wait(5 * S)
+    backlog = w.core.control.tables[0].engine.backlog(EAST, OHIO)
+    assert backlog == pytest.approx(70, abs=3)
+    w.settle()
+    body = w.ask(OHIO, "Scan", IndexName="by-g", Select="COUNT").body
+    assert body is not None
+    assert body["Count"] == 100
+
+
 def test_what_was_throttled_is_counted_by_reason() -> None:
     w = alone(provisioned(5, 5))
     let_in(w, EAST, "k", 50)

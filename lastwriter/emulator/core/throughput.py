@@ -151,6 +151,7 @@ class Meter:
     def __init__(self, environment: Environment, member: Member) -> None:
         self.throttled: Counter[str] = Counter()
         """Requests refused, by reason."""
+        self.limits = _limits(environment)
         self._environment = environment
         self._scheduler = environment.scheduler
         self._partitions = environment.settings.partitions
@@ -290,6 +291,17 @@ class Meter:
         return hash_of(key if self._member.table.schema.sort is None else key[0])
 
 
+def _limits(environment: Environment) -> tuple[float, ...]:
+    settings = environment.settings
+    return (
+        settings.partitions,
+        settings.partition_writes,
+        settings.partition_reads,
+        settings.partition_burst,
+        settings.table_burst,
+    )
+
+
 class Throttling:
     """The setting ``throttling``, for every table."""
 
@@ -297,7 +309,7 @@ class Throttling:
         self._environment = environment
 
     def use(self, tables: Iterable[Table]) -> None:
-        """Settings have changed: members are measured or not; partitions begin anew."""
+        """Settings have changed: members are measured or not; with other limits they begin anew."""
         for table in tables:
             for member in table.members.values():
                 self.follow(member)
@@ -306,6 +318,8 @@ class Throttling:
         """Do with the member as the settings say."""
         before = member.store.meter
         wanted = self._environment.settings.throttling == "on"
+        if wanted and before is not None and before.limits == _limits(self._environment):
+            return
         member.store.meter = meter = Meter(self._environment, member) if wanted else None
         if before is not None:
             if meter is not None:
