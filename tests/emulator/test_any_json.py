@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -164,6 +164,21 @@ anything = st.recursive(
 )
 
 
+def deep(levels: int, wrapped: Callable[[Any], Any]) -> Any:
+    value: Any = {"S": "x"}
+    for _ in range(levels):
+        value = wrapped(value)
+    return value
+
+
+DEEP = [
+    deep(500, lambda value: {"M": {"n": value}}),
+    deep(500, lambda value: {"L": [value]}),
+    deep(1000, lambda value: [value]),
+    deep(1000, lambda value: {"Key": value}),
+]
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [path]
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -172,8 +187,17 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
+def copied(value: Any, levels: int = 20) -> Any:
+    """Down to what is as deep as that."""
+    if not levels or not isinstance(value, (dict, list)):
+        return value
+    if isinstance(value, list):
+        return [copied(one, levels - 1) for one in value]
+    return {name: copied(one, levels - 1) for name, one in value.items()}
+
+
 def put_in(request: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
-    changed = copy.deepcopy(request)
+    changed = copied(request)
     holder: Any = changed
     for name in path[:-1]:
         holder = holder[name]
@@ -204,9 +228,20 @@ def test_a_request_as_it_should_be_is_understood(operation: str, request_: dict[
 @given(st.data())
 def test_any_json_in_any_place_is_answered(operation: str, request_: dict[str, Any], data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(places(request_)[1:]))
-    changed = put_in(request_, path, data.draw(anything))
+    answered(world(), operation, put_in(request_, path, data.draw(anything)))
+
+
+@pytest.mark.parametrize(("operation", "request_"), REQUESTS, ids=lambda value: value if type(value) is str else "")
+def test_anything_as_deep_as_json_is_read_is_answered(operation: str, request_: dict[str, Any]) -> None:
     core = world()
-    replies = core.handle(EAST, operation, changed, 0, 0)
+    for path in places(request_)[1:]:
+        for value in DEEP:
+            answered(core, operation, put_in(request_, path, value))
+            answered(core, operation, put_in({**request_, "deep": value, "TableName": "!"}, path, value))
+
+
+def answered(core: Core, operation: str, request: dict[str, Any]) -> None:
+    replies = core.handle(EAST, operation, request, 0, 0)
     while not replies and core.next_ns is not None:
         replies = core.on_timer(core.next_ns)
     ((_, status, body),) = replies

@@ -64,7 +64,7 @@ class BatchGet:
 
     def __init__(self, request: dict[str, Any], schema_of: FindSchema) -> None:
         given = _tables("BatchGetItem", request)
-        failures = _name_failures(given, lambda: dumps(given).decode())
+        failures = _name_failures(given, lambda: _as_json(given))
         failures += member_failures("BatchGetItem", request, ("ReturnConsumedCapacity",))
         if failures:
             raise detected(failures)
@@ -146,11 +146,11 @@ class BatchWrite:
         failures = _name_failures(given, lambda: shown("BatchWriteItem", "RequestItems", given))
         if failures:
             raise detected(failures)
-        pairs = ", ".join(f"{name}={writes}" for name, writes in given.items())
         for writes in given.values():
             if type(writes) is not list:
                 raise serialization("Unexpected field type")
             if not 1 <= len(writes) <= MAX_WRITES:
+                pairs = ", ".join(f"{name}={writes}" for name, writes in given.items())
                 raise detected(
                     [
                         failed(
@@ -234,6 +234,13 @@ def _tables(operation: str, request: dict[str, Any]) -> dict[str, Any]:
 def _name_failures(given: dict[str, Any], show: Callable[[], str]) -> list[str]:
     bad = [name for name in given if TABLE_ARN.fullmatch(name) is None and _NAME.fullmatch(name) is None]
     return [failed("requestItems", show(), _NAMES)] if bad else []
+
+
+def _as_json(given: dict[str, Any]) -> str:
+    try:
+        return dumps(given).decode()
+    except TypeError:  # deeper than any value stored
+        return "..."
 
 
 def _refuse_mixture(given: dict[str, Any]) -> None:

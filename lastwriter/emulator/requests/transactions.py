@@ -61,7 +61,6 @@ class TransactWrite:
     def __init__(self, request: dict[str, Any], schema_of: FindSchema) -> None:
         check_shape("TransactWriteItems", request)
         self.token: str | None = request.get("ClientRequestToken")
-        self.digest = _digest(request)
         given = _members(request, tuple(_OPERATIONS), _ONE_OF)
         self._capacity: str | None = _capacity(request)
         returned = {
@@ -76,6 +75,7 @@ class TransactWrite:
         schemas = [schema_of(table_name(content)) for _, content in requests]
         self.actions: list[Action] = each(_compile, zip(requests, schemas, strict=True))
         _refuse_duplicates((action.table, action.write.key) for action in self.actions)
+        self.digest = _digest(request)
 
     def evaluate(self, currents: list[Item | None]) -> list[Change]:
         """Items before and after; TransactionCanceledException with a reason for each action."""

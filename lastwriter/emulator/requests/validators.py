@@ -24,6 +24,9 @@ Constraints = Callable[[Any, str, list[str]], None]
 """Given a value, its place and where failures go."""
 
 MAX_FAILURES: Final = 10
+_MOST_SHOWN: Final = 100
+"""Levels of a value that a message shows."""
+_JSON_OF: Final[dict[str, type]] = {"structure": dict, "map": dict, "list": list}
 TABLE_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]+")
 TABLE_ARN: Final = re.compile(r"arn:[a-z-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/([a-zA-Z0-9_.-]+)")
 
@@ -270,22 +273,27 @@ class _Compiler:
         name = self._member(structure, member)
         return self.shown(value, self._shapes[name], name)
 
-    def shown(self, value: Any, shape: Mapping[str, Any], name: str = "") -> str:
-        """In the form that Java gives it."""
+    def shown(self, value: Any, shape: Mapping[str, Any], name: str = "", depth: int = 0) -> str:
+        """In the form that Java gives it, to a depth that no value stored has."""
         if value is None:
             return "null"
+        kind = shape["type"]
+        if depth > _MOST_SHOWN or (isinstance(value, (dict, list)) and _JSON_OF.get(kind) is not type(value)):
+            return "..."
+        deeper = depth + 1
         if isinstance(value, list):
             inner = shape["member"]["shape"]
-            return f"[{', '.join(self.shown(one, self._shapes[inner], inner) for one in value)}]"
-        if isinstance(value, dict) and shape.get("type") == "structure":
+            return f"[{', '.join(self.shown(one, self._shapes[inner], inner, deeper) for one in value)}]"
+        if isinstance(value, dict) and kind == "structure":
             members = [(key, self._member(name, key)) for key in shape["members"]]
-            fields = (f"{_camel(key)}={self.shown(value.get(key), self._shapes[one], one)}" for key, one in members)
+            fields = (
+                f"{_camel(key)}={self.shown(value.get(key), self._shapes[one], one, deeper)}" for key, one in members
+            )
             return f"{name}({', '.join(fields)})"
         if isinstance(value, dict):
             inner = shape["value"]["shape"]
-            return (
-                f"{{{', '.join(f'{key}={self.shown(one, self._shapes[inner], inner)}' for key, one in value.items())}}}"
-            )
+            entries = (f"{key}={self.shown(one, self._shapes[inner], inner, deeper)}" for key, one in value.items())
+            return f"{{{', '.join(entries)}}}"
         return str(value).lower() if isinstance(value, bool) else str(value)
 
 
