@@ -372,7 +372,28 @@ def test_a_witness_takes_its_time_too() -> None:
     assert table(w, EAST)["GlobalTableWitnesses"] == [{"RegionName": OREGON, "WitnessStatus": "ACTIVE"}]
 
 
-def test_a_replica_has_no_settings_of_its_own() -> None:
-    w = world(create(OHIO))
-    update = {"ReplicaUpdates": [{"Update": {"RegionName": OHIO, "TableClassOverride": "STANDARD"}}]}
-    assert "not supported by this emulator" in refusal(w, EAST, **update)
+def test_a_replica_may_have_units_or_a_maximum_of_its_own_for_reads() -> None:
+    w = World(None)
+    units = {"ProvisionedThroughput": {"ReadCapacityUnits": 5, "WriteCapacityUnits": 6}}
+    assert w.send(EAST, "CreateTable", **create_request() | {"BillingMode": "PROVISIONED"} | units).ok
+    own = {"ProvisionedThroughputOverride": {"ReadCapacityUnits": 9}}
+    made = {"ReplicaUpdates": [{"Create": {"RegionName": OHIO, **own}}]}
+    assert w.send(EAST, "UpdateTable", **made).ok
+    assert table(w, EAST)["Replicas"][0]["ProvisionedThroughputOverride"] == {"ReadCapacityUnits": 9}
+    assert "ProvisionedThroughputOverride" not in table(w, OHIO)["Replicas"][0]
+    for region, reads in ((EAST, 5), (OHIO, 9)):
+        shown = table(w, region)["ProvisionedThroughput"]
+        assert (shown["ReadCapacityUnits"], shown["WriteCapacityUnits"]) == (reads, 6)
+    back = {"ProvisionedThroughputOverride": {"ReadCapacityUnits": 5}}  # the table's
+    assert w.send(EAST, "UpdateTable", ReplicaUpdates=[{"Update": {"RegionName": OHIO, **back}}]).ok
+    assert "ProvisionedThroughputOverride" not in table(w, EAST)["Replicas"][0]
+    most = {
+        "ReplicaUpdates": [{"Update": {"RegionName": OHIO, "OnDemandThroughputOverride": {"MaxReadRequestUnits": 3}}}]
+    }
+    assert "cannot be specified for a PROVISIONED table" in refusal(w, EAST, **most)
+    assert w.send(EAST, "UpdateTable", BillingMode="PAY_PER_REQUEST").ok
+    assert w.send(EAST, "UpdateTable", **most).ok
+    assert table(w, OHIO)["OnDemandThroughput"] == {"MaxReadRequestUnits": 3}
+    assert table(w, EAST)["Replicas"][0]["OnDemandThroughputOverride"] == {"MaxReadRequestUnits": 3}
+    other = {"ReplicaUpdates": [{"Update": {"RegionName": OHIO, "TableClassOverride": "STANDARD"}}]}
+    assert "TableClassOverride is not supported by this emulator" in refusal(w, EAST, **other)

@@ -296,6 +296,16 @@ def test_switching_it_off_lets_everybody_in() -> None:
     assert w.value(OHIO, "k") == "299"
 
 
+def test_a_replica_reads_with_units_of_its_own() -> None:
+    w = alone(provisioned(1, 100))
+    own = {"ProvisionedThroughputOverride": {"ReadCapacityUnits": 20}}
+    assert w.send(EAST, "UpdateTable", ReplicaUpdates=[{"Create": {"RegionName": OHIO, **own}}]).ok
+    w.put(EAST, "k", "x")
+    w.wait(S)
+    read = [sum(w.get(region, "k", consistent=True).ok for _ in range(100)) for region in (EAST, OHIO)]
+    assert read == [2, 21], "what there was at the beginning, and a second's worth"
+
+
 def test_other_settings_give_no_units_back() -> None:
     w = alone(provisioned(5, 5))
     let_in(w, EAST, "k", 50)

@@ -66,6 +66,8 @@ class Billing:
     def _set_on_demand(self, table: Table, most: tuple[int | None, int | None], switched: bool) -> None:
         if table.billing_mode != "PAY_PER_REQUEST":
             table.on_demand_since = round(self._now(), 3)
+            for member in table.members.values():
+                member.read_units = None
         table.billing_mode = "PAY_PER_REQUEST"
         table.read_units = table.write_units = 0
         table.most_read_units, table.most_write_units = most
@@ -78,6 +80,8 @@ class Billing:
         now_s = round(self._now(), 3)
         if table.billing_mode == "PAY_PER_REQUEST":
             table.most_read_units = table.most_write_units = None
+            for member in table.members.values():
+                member.most_read_units = None
             for index in table.indexes.values():
                 index.most_read_units = index.most_write_units = None
         else:

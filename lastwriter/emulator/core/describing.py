@@ -21,7 +21,7 @@ def describe(member: Member, now_s: float) -> dict[str, Any]:
         "KeySchema": table.settings.request.get("KeySchema", []),
         "TableStatus": member.status,
         "CreationDateTime": member.created,
-        "ProvisionedThroughput": _units(table, now_s),
+        "ProvisionedThroughput": _units(member, now_s),
         "TableSizeBytes": 0,
         "ItemCount": sum(1 for _ in member.store.visible()),
         "TableArn": member.arn,
@@ -38,6 +38,8 @@ def describe(member: Member, now_s: float) -> dict[str, Any]:
         if table.class_changes:
             description["TableClassSummary"]["LastUpdateDateTime"] = table.class_changes[-1]
     description |= _maximum(table)
+    if member.most_read_units is not None:
+        description.setdefault("OnDemandThroughput", {})["MaxReadRequestUnits"] = member.most_read_units
     if table.stream_view_type and member.stream_label:
         description["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": table.stream_view_type}
     if member.restore is not None:
@@ -64,6 +66,7 @@ def _membership(member: Member, table: Table) -> dict[str, Any]:
                 "RegionName": other.region,
                 "ReplicaStatus": other.status,
                 **_progress(other),
+                **_own(other),
                 "GlobalTableSettingsReplicationMode": "ENABLED_WITH_OVERRIDES",
             }
             for other in others
@@ -73,6 +76,15 @@ def _membership(member: Member, table: Table) -> dict[str, Any]:
         shown["MultiRegionConsistency"] = "STRONG"
     if table.witness:
         shown["GlobalTableWitnesses"] = [{"RegionName": table.witness, "WitnessStatus": table.witness_status}]
+    return shown
+
+
+def _own(member: Member) -> dict[str, Any]:
+    shown = {}
+    if member.read_units is not None:
+        shown["ProvisionedThroughputOverride"] = {"ReadCapacityUnits": member.read_units}
+    if member.most_read_units is not None:
+        shown["OnDemandThroughputOverride"] = {"MaxReadRequestUnits": member.most_read_units}
     return shown
 
 
@@ -102,8 +114,10 @@ def _index(member: Member, index: IndexState) -> dict[str, Any]:
     return shown
 
 
-def _units(table: Table, now_s: float) -> dict[str, Any]:
-    shown: dict[str, Any] = _throughput(table.read_units, table.write_units)
+def _units(member: Member, now_s: float) -> dict[str, Any]:
+    table = member.table
+    reads = table.read_units if member.read_units is None else member.read_units
+    shown: dict[str, Any] = _throughput(reads, table.write_units)
     shown["NumberOfDecreasesToday"] = decreases_today(table, now_s)
     if table.decreases:
         shown["LastDecreaseDateTime"] = table.decreases[-1]

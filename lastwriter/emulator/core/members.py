@@ -21,8 +21,9 @@ class Member:
     """A table of one Region: alone, or a replica of a global table."""
 
     __slots__ = (
-        "arn", "arranged", "created", "deletion_protection", "expiry", "filled", "joining", "region", "restore",
-        "status", "store", "stream", "stream_label", "table", "table_id", "tags", "to_fill",
+        "arn", "arranged", "created", "deletion_protection", "expiry", "filled", "joining", "most_read_units",
+        "read_units", "region", "restore", "status", "store", "stream", "stream_label", "table", "table_id", "tags",
+        "to_fill",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,8 @@ class Member:
         self.joining = False  # becoming a replica, or being restored: only DescribeTable knows of it
         self.filled = self.to_fill = 0  # items copied from other replicas, of so many
         self.restore: dict[str, Any] | None = None  # RestoreSummary, while that is under way
+        self.read_units: int | None = None  # of its own, where the table's are not its
+        self.most_read_units: int | None = None
         self.arn = f"arn:aws:dynamodb:{region}:{ACCOUNT}:table/{table.schema.name}"
 
     def use(self, store: MrecReplica | MrscReplica, later: Later) -> None:

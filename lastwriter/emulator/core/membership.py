@@ -5,7 +5,7 @@ The rules are numbered in :mod:`lastwriter.emulator.core.tables`.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from lastwriter.emulator.core.backups import Backups
 from lastwriter.emulator.core.directory import Directory
@@ -13,8 +13,8 @@ from lastwriter.emulator.core.members import Member, Table
 from lastwriter.emulator.core.mrec import MrecTable
 from lastwriter.emulator.core.mrsc import MrscReplica, MrscTable
 from lastwriter.emulator.core.refusals import in_use, not_part, refuse_in_strong
-from lastwriter.emulator.requests.errors import validation
-from lastwriter.emulator.requests.updates import MembershipChange
+from lastwriter.emulator.requests.errors import invalid_parameter, validation
+from lastwriter.emulator.requests.updates import OVERRIDES, MembershipChange
 
 _DAY_NS: Final = 24 * 3600 * 10**9
 
@@ -45,7 +45,16 @@ class Membership:
             refuse_in_strong(table)
             self._make_strong(member, change)
         elif change.creations:
+            check_overrides(table, change.overrides)
             self._add_replica(member, change.creations[0])
+            override(table.members[change.creations[0]], change.overrides)
+        elif change.updates:
+            check_overrides(table, change.overrides)
+            for region in change.updates:
+                override(table.members[region], change.overrides)
+            for each in table.members.values():
+                each.status = "UPDATING"
+                self._directory.later(self._directory.activate, each)
         elif change.deletions:
             self.refuse_recent_source(table, change.deletions[0])
             leaving = table.members[change.deletions[0]]
@@ -67,10 +76,6 @@ class Membership:
         strangers = [region for region in (*change.deletions, *change.updates) if region not in table.members]
         if strangers:
             raise not_part(strangers)
-        if change.updates:
-            raise validation(
-                "ReplicaUpdates with Update is not supported by this emulator: replicas have their table's settings"
-            )
 
     def _require_active(self, table: Table) -> None:
         if any(member.status != "ACTIVE" for member in table.members.values()):
@@ -147,3 +152,27 @@ class Membership:
         for member in table.members.values():
             if member.stream is None:
                 self._directory.streams.start(member)
+
+
+def check_overrides(table: Table, overrides: dict[str, dict[str, Any]]) -> None:
+    """Units are for provisioned tables, a maximum for those on demand."""
+    for given in overrides.values():
+        units, most = (given.get(name) for name in OVERRIDES)
+        if units is not None and table.billing_mode != "PROVISIONED":
+            raise invalid_parameter("ProvisionedThroughputOverride cannot be specified for a table on PAY_PER_REQUEST")
+        if most is not None and table.billing_mode == "PROVISIONED":
+            raise invalid_parameter("OnDemandThroughputOverride cannot be specified for a PROVISIONED table")
+        wanted = most.get("MaxReadRequestUnits") if most is not None else None
+        if wanted is not None and wanted < 1 and wanted != -1:
+            raise invalid_parameter("Requested MaxReadRequestUnits for OnDemandThroughput is outside of valid range")
+
+
+def override(member: Member, overrides: dict[str, dict[str, Any]]) -> None:
+    """Let a replica have what it is to have of its own; what is the table's anyway is none of its own (250)."""
+    units, most = (overrides.get(member.region, {}).get(name) for name in OVERRIDES)
+    if units is not None:
+        wanted = units.get("ReadCapacityUnits")
+        member.read_units = wanted if wanted != member.table.read_units else None
+    if most is not None:
+        wanted = most.get("MaxReadRequestUnits")
+        member.most_read_units = wanted if wanted not in (-1, member.table.most_read_units) else None

@@ -136,10 +136,15 @@ class Lane:
         table = self._member.table
         source: Any = table if self._index is None else table.indexes[self._index.name]
         reads = self._way == "Read"
+        own = self._member if reads and self._index is None else None
         if table.billing_mode == "PROVISIONED":
             units = source.read_units if reads else source.write_units
+            if own is not None and own.read_units is not None:
+                units = own.read_units
             return units, units * self._table_burst_s, "ProvisionedThroughputExceeded"
         most = source.most_read_units if reads else source.most_write_units
+        if own is not None and own.most_read_units is not None:
+            most = own.most_read_units
         if most is not None:
             return most, most, "MaxOnDemandThroughputExceeded"
         return ACCOUNT_UNITS, ACCOUNT_UNITS, "AccountLimitExceeded"

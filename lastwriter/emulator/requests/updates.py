@@ -25,6 +25,8 @@ _NOTHING: Final = (
     "SSESpecification, ReplicaUpdates, MultiAccountReplicaReady, ReplicaTransitRoleArn, MultiRegionConsistency, "
     "DeletionProtectionEnabled, OnDemandThroughput, WarmThroughput or TableClass is required"
 )
+OVERRIDES: Final = ("ProvisionedThroughputOverride", "OnDemandThroughputOverride")
+"""What a replica can have of its own: units, or a maximum, for reading the table."""
 _STRONG_SUFFIX: Final = "global tables with MultiRegionConsistency set to STRONG"
 
 
@@ -39,6 +41,8 @@ class MembershipChange:
     """``EVENTUAL``, ``STRONG`` or not said."""
     witness_creation: str | None
     witness_deletion: str | None
+    overrides: dict[str, dict[str, Any]]
+    """Region → what its replica is to have of its own."""
 
     @property
     def strong(self) -> bool:
@@ -159,6 +163,11 @@ def parse_update(request: dict[str, Any]) -> TableChange:
             "Member must satisfy enum value set: [EVENTUAL, STRONG]"
         )
     actions = _actions(replicas, ("Create", "Delete", "Update"))
+    overrides = {body["RegionName"]: body for update in replicas for body in update.values() if len(body) > 1}
+    for body in overrides.values():
+        unsupported = [name for name in body if name not in (*OVERRIDES, "RegionName")]
+        if unsupported:
+            raise validation(f"ReplicaUpdates with {unsupported[0]} is not supported by this emulator")
     witnesses = _list(request, "GlobalTableWitnessUpdates")
     if len(witnesses) > 1:
         raise validation(
@@ -173,6 +182,7 @@ def parse_update(request: dict[str, Any]) -> TableChange:
         mode=mode,
         witness_creation=next((region for kind, region in of_witness if kind == "Create"), None),
         witness_deletion=next((region for kind, region in of_witness if kind == "Delete"), None),
+        overrides=overrides,
     )
     if change.witness_creation is not None and not change.strong:
         raise validation(
