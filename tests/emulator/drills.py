@@ -108,7 +108,7 @@ class Performance:
         self.log: list[list[Any]] = []  # records of the lives before
         self.records: list[list[Any]] | None = None if drill.restart_ms is None else []
         self.w = World(drill.mode, bugs=bugs, records=self.records, **self.settings)
-        self.written = 0  # records of this life that a kill would leave
+        self.written = len(self.records or ())  # records of this life that a kill would leave
         self.written_ns = 0
         self.processes = [_Process(n, REGIONS[n % 3], self.rng.randrange(20 * MS)) for n in range(drill.processes)]
         self.ops: list[Op] = []
@@ -127,11 +127,13 @@ class Performance:
             moments = [process.next_ns for process in idle] + [at_ns]
             if self.w.core.next_ns is not None:
                 moments.append(self.w.core.next_ns)
+            if any(process.call is not None and process.call.end_ns is not None for process in self.processes):
+                moments.append(self.w.now_ns)
             self.w.to(max(self.w.now_ns, min(moments)))
+            self._write_down()  # before anybody is told
             while self.w.now_ns >= at_ns:
                 self._act(act)
                 at_ns, act = next(agenda)
-            self._write_down()
             for process in self.processes:
                 if process.call is not None and process.call.end_ns is not None:
                     self._answered(process)
@@ -139,6 +141,7 @@ class Performance:
                 if process.call is None and process.next_ns <= self.w.now_ns and self.sent < self.drill.operations:
                     self.sent += 1
                     self._send(process, self.sent)
+            self._write_down()
         for place in list(self.active):
             self._heal(place)
         self.w.settle()
@@ -386,6 +389,7 @@ def _record(w: World, fields: Mapping[str, Any], number: int) -> FaultRecord:
         kind=fields["kind"],
         regions=list(fields.get("regions", [])),
         links=[*links, *((b, a) for a, b in links if not fields.get("one_way"))],
+        parameters={name: value for name, value in fields.items() if name not in ("kind", "regions", "links")},
         asked_ns=w.now_ns,
         onset_ns=w.now_ns,
     )
