@@ -27,6 +27,7 @@ from lastwriter.emulator.core.members import ACCOUNT, Member
 from lastwriter.emulator.core.recovery import DAYS, Contents, Recovery, contents
 from lastwriter.emulator.requests.errors import ApiError, validation
 from lastwriter.emulator.requests.parameters import table_name
+from lastwriter.emulator.requests.sizes import item_bytes
 
 _ARN: Final = re.compile(
     r"arn:aws:dynamodb:([a-z]{2}(?:-[a-z]+)+-\d):(\d{12}):table/([a-zA-Z0-9_.-]+)/backup/(\d{14}-[0-9a-f]{8})"
@@ -50,6 +51,14 @@ class Backup:
     expires: float | None
     contents: Contents
     restoring: bool = False
+    measured: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all items: added up when somebody first asks."""
+        if self.measured is None:
+            self.measured = sum(map(item_bytes, self.contents.items.values()))
+        return self.measured
 
     def packed(self) -> dict[str, Any]:
         """As a record has it."""
@@ -71,7 +80,7 @@ class Backup:
         shown: dict[str, Any] = {
             "BackupArn": self.arn,
             "BackupName": self.name,
-            "BackupSizeBytes": self.contents.size_bytes,
+            "BackupSizeBytes": self.size_bytes,
             "BackupStatus": status,
             "BackupType": self.kind,
             "BackupCreationDateTime": self.created,
@@ -88,7 +97,7 @@ class Backup:
             "TableName": kept.name,
             "TableId": kept.table_id,
             "TableArn": kept.arn,
-            "TableSizeBytes": kept.size_bytes,
+            "TableSizeBytes": self.size_bytes,
             "KeySchema": request["KeySchema"],
             "TableCreationDateTime": kept.created,
             "ProvisionedThroughput": units,

@@ -15,7 +15,6 @@ from lastwriter.emulator.core.durable import request_of
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.members import Member
 from lastwriter.emulator.requests.keys import Key
-from lastwriter.emulator.requests.sizes import item_bytes
 from lastwriter.emulator.requests.values import Item
 
 DAYS: Final = 35
@@ -42,11 +41,6 @@ class Contents:
     features: dict[str, Any]
     """Stream and TTL, as DescribeBackup shows them."""
     items: dict[Key, Item]
-
-    @property
-    def size_bytes(self) -> int:
-        """Of all items."""
-        return sum(map(item_bytes, self.items.values()))
 
 
 def contents(member: Member, items: dict[Key, Item] | None = None) -> Contents:
