@@ -24,15 +24,15 @@ import pyarrow as pa
 from verifier.checks.types import Context
 from verifier.context import context_of_part
 from verifier.errors import RecordError
-from verifier.history.parts import PartKeys, history_of_part, read_piece, split, write_piece
-from verifier.history.survey import Plan, Survey, plan_of, survey
+from verifier.history.parts import history_of_part, read_piece, split, write_piece
+from verifier.history.survey import PartKeys, Plan, Survey, plan_of, survey
 from verifier.part import Asked, Part, Say, examine, laid_down, told
 from verifier.rundir import RunDirectory
 
 DEFAULT_MEMORY_BYTES: Final = 2_000_000_000
 
-BYTES_AN_OPERATION: Final = 400
-"""What judging takes at its peak."""
+BYTES_AN_OPERATION: Final = 700
+"""What judging takes at its peak, with a finding for every third of them."""
 
 BYTES_ON_DISK: Final = 64
 """What an operation takes of the disk while a record is cut into parts."""
@@ -126,6 +126,7 @@ def judge_pieces(
 ) -> Part:
     """One part, from all its pieces; its findings in words."""
     history = history_of_part(keys, pieces)
+    del pieces  # whoever gave them has no more use for them, and they are as large as the history
     if context.clocks is not None:
         history = context.clocks.corrected(history)
     history, mine = context_of_part(directory, context, history)

@@ -18,6 +18,8 @@ What keeps configurations few:
 
 - R4, if the model can tell: a configuration is dropped if one of the next reads to return can no longer become legal
   from its state by what may still come before that.
+- R5, if the model can tell: states that no read will ever tell apart are one state, the updates that always lead to it
+  are one call, and where one of them changes nothing, it takes effect as soon as it is called.
 
 States and calls are numbered once, so that a step is looked up and the model is asked once for each pair.
 """
@@ -124,8 +126,11 @@ class _Search:
         numbers: dict[Call, int] = {}
         self.call_of = [numbers.setdefault(operation.call, len(numbers)) for operation in operations]
         self.calls = list(numbers)
+        self.unseen = self._one_for_all_unseen()
+        """Call that stands for all updates that nobody saw; −1: there is none."""
         self.pure = [model.is_pure(call) for call in self.calls]
 
+        self.forget = model.forget
         self.states: list[Any] = []
         self.numbers: dict[Any, int] = {}
         self.steps: list[dict[int, int]] = []
@@ -155,7 +160,7 @@ class _Search:
 
     def _searched(self) -> bool:
         returns, steps, unknown_at, guards = self.returns, self.steps, self.unknown, self.guards
-        last, ahead = len(returns), self.ahead
+        last, ahead, unseen = len(returns), self.ahead, self.unseen
         seen: dict[tuple[int, int, int], list[int]] = {}
         stack: list[tuple[int, int, int, int, Trail]] = [(0, 0, 0, 0, None)]
         if last:
@@ -187,6 +192,13 @@ class _Search:
                 self._may_go_on(len(seen) + len(stack))
             moment = returns[here]
             row = steps[state]
+            if row.get(unseen) == state:
+                # Nobody sees what there is, nor this: at once is as good as later.
+                at_once = next((one for call, members in moment.updates if call == unseen for one in members
+                                if not mask & one[2]), None)  # fmt: skip
+                if at_once is not None:
+                    stack.append((here, mask | at_once[2], state, spent, (placed + 1, at_once[1], trail)))
+                    continue
             # What is pushed last is tried first: rather answered calls than unanswered ones.
             for call, count, shift, most in moment.unknown:
                 used = spent >> shift & most
@@ -213,6 +225,24 @@ class _Search:
                                 stack.append((here, new, after, spent, path))
                         break
         return False
+
+    def _one_for_all_unseen(self) -> int:
+        """R5: updates that nobody saw are one call; whatever it is applied to, nobody will know."""
+        model, self.results = self.model, []
+        if model.forget is None:
+            return -1
+        reads = [call for call in self.calls if call.function in model.reads and call.answer == "ok"]
+        self.results = sorted({call.result for call in reads if call.result is not None})
+        if model.unseen is None:
+            return -1
+        unseen = [
+            number
+            for number, call in enumerate(self.calls)
+            if not model.is_pure(call) and model.unseen(call, self.results)
+        ]
+        stands = dict.fromkeys(unseen, unseen[0]) if unseen else {}
+        self.call_of = [stands.get(call, call) for call in self.call_of]
+        return unseen[0] if unseen else -1
 
     def _arrived(self, here: int, mask: int, state: int, spent: int, trail: Trail) -> tuple[int, int, int, Trail]:
         """The next return is ``here``: reads called since the last one take effect where they are legal (R1)."""
@@ -359,6 +389,8 @@ class _Search:
         after = row.get(call)
         if after is None:
             new = self.model.step(self.states[state], self.calls[call])
+            if self.forget is not None and new is not ILLEGAL and not self.pure[call]:
+                new = self.forget(new, self.results)  # R5
             after = row[call] = _ILLEGAL if new is ILLEGAL else self._number(new)
             self.state_bytes += 100
             if self.pure[call] and after not in (_ILLEGAL, state):
@@ -398,4 +430,9 @@ class _Search:
             under_way = [one[1] for _, members in moment.updates for one in members]
             under_way += [one[2] for one in moment.reads]
             stuck = [moment.at, *sorted(one for one in under_way if one not in placed and one != moment.at)]
-        return Linearisation(verdict, tuple(order), tuple(stuck), self.states[self.state], self.explored, reason)
+        state = self.states[self.state]
+        if self.forget is not None:  # one that stands for others tells nobody anything
+            state = self.model.init()
+            for at in order:
+                state = self.model.step(state, self.operations[at].call)
+        return Linearisation(verdict, tuple(order), tuple(stuck), state, self.explored, reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -75,6 +75,13 @@ class Model:
     reachable: Callable[[Any, Call, frozenset[Call]], bool] | None = None
     """Whether a read can still become legal, from this state, after some of these updates in some order. It saves the
     search from following orders that a read will refute. It may say yes too often, but never no. Null: always yes."""
+    forget: Callable[[Any, Sequence[Any]], Any] | None = None
+    """The state, or the one that stands for all those from which no read of the history can become legal before an
+    update that leaves nothing of it. Given are the results of all reads but None, sorted. It saves the search from
+    telling apart what nobody saw. Null: every state is kept."""
+    unseen: Callable[[Call, Sequence[Any]], bool] | None = None
+    """Whether an update leads to that state from every other, because no read shows what it wrote. All of these are
+    then one to the search. Needs ``forget``. Null: none does."""
     equal: Callable[[Any, Any], bool] | None = None
     """Whether two states are the same. Null: states are hashable and compared by ``==``, which is much faster."""
     by_key: bool = True

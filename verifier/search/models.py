@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -192,6 +193,21 @@ def _key_value_reachable(state: str, read: Call, updates: frozenset[Call]) -> bo
     return False
 
 
+def _key_value_forget(state: str, texts: Sequence[str]) -> str:
+    """A string that nothing read begins with shows in no read until something is put in its place."""
+    at = bisect_left(texts, state)
+    return state if not state or (at < len(texts) and texts[at].startswith(state)) else _UNSEEN
+
+
+def _key_value_unseen(update: Call, texts: Sequence[str]) -> bool:
+    """No text has what was appended, or begins with what was put."""
+    if update.function == "append":
+        return bool(update.value) and not any(update.value in text for text in texts)
+    return _key_value_forget(update.value, texts) == _UNSEEN
+
+
+_UNSEEN: Final = "\N{REPLACEMENT CHARACTER} (something that nobody read)"
+
 KEY_VALUE: Final = Model(
     "key-value",
     init=str,
@@ -199,6 +215,8 @@ KEY_VALUE: Final = Model(
     functions={"get": "nothing; answers the string", "put": "a string", "append": "a string"},
     reads=frozenset({"get"}),
     reachable=_key_value_reachable,
+    forget=_key_value_forget,
+    unseen=_key_value_unseen,
     normal=_key_value_call,
     show=_words,
 )
