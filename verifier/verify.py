@@ -19,6 +19,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from verifier.account import account_of
+from verifier.checks.findings import listed
 from verifier.checks.registry import CheckRow
 from verifier.checks.types import Context
 from verifier.cluster import is_history, judged_on_cluster
@@ -221,7 +222,7 @@ def _summary(row: CheckRow, concluded: Concluded) -> CheckSummary:
         verdict=result.verdict,
         exercised=result.exercised,
         violations=violations(result),
-        findings=list(concluded.worst[:_LISTED]),
+        findings=[concluded.worst[at] for at in listed([one.rule or "" for one in concluded.worst], _LISTED)],
         note=result.note,
     )
 

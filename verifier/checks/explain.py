@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from verifier.checks.types import Context, Violation
 from verifier.history.columns import NULL, History
-from verifier.history.schema import ABSENT, Kind, Outcome, worker_of
+from verifier.history.schema import ABSENT, WORKER_SHIFT, Kind, Outcome, worker_of
 from verifier.verdict import Finding, WitnessOperation
 from verifier.windows import fault_at, origin_ns
 
@@ -255,4 +255,7 @@ def _number(value: object) -> int | None:
 
 
 def _said(value: int) -> str:
+    """A final value; of a register that holds operation ids, the id as people can read it."""
+    if value >= 1 << WORKER_SHIFT:
+        return short(value)
     return "an item without value" if value == NULL else f"{value:,}"

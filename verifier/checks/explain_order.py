@@ -199,10 +199,14 @@ def _contradiction(story: _Story) -> str:
 
 
 def _shows(history: History, row: int) -> str:
-    if not history.kinds[history.kind[row]].startswith("read"):
-        return ""
-    mark = int(history.saw[row])
-    return f" showing write {short(mark)}" if mark >= 0 else ""
+    """What an operation says of the order: whose state it shows, or was applied to."""
+    if history.kinds[history.kind[row]].startswith("read"):
+        mark, verb = int(history.saw[row]), "showing"
+    elif history.outcome[row] == Outcome.FAIL:
+        mark, verb = int(history.saw[row]), "refused on"
+    else:
+        mark, verb = int(history.prev[row]), "applied to"
+    return f" {verb} write {short(mark)}" if mark >= 0 else ""
 
 
 _RULES: Final[Mapping[str, Callable[[_Story], str]]] = {

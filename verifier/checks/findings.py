@@ -121,10 +121,10 @@ def severity(history: History, violation: Violation) -> tuple[object, ...]:
     return *_severity(violation), hashed, name, marks, str(violation.facts.get("final", ""))
 
 
-def listed(rules: Sequence[str]) -> list[int]:
-    """Of findings in order (given by their rules) the places of those that are listed: at most :data:`WORST`."""
+def listed(rules: Sequence[str], most: int = WORST) -> list[int]:
+    """Of findings in order (given by their rules) the places of those that are listed: some of each rule."""
     names = list(dict.fromkeys(rules))
-    return _some_of_each(np.array([names.index(rule) for rule in rules], np.int64), WORST).tolist() if names else []
+    return _some_of_each(np.array([names.index(rule) for rule in rules], np.int64), most).tolist() if names else []
 
 
 def _severity(violation: Violation) -> tuple[float, int, int]:
