@@ -31,14 +31,14 @@ def items(**values: int) -> pa.Table:
 
 @pytest.fixture
 def session(tmp_path: Path) -> RunSession:
-    return RunSession.open(tmp_path, "x", {}, "MREC", REGIONS, None, "t", "endpoints", "wire", 1)
+    return RunSession.open(tmp_path, "x", {}, "MREC", REGIONS, None, "t", "emulator", "wire", 1)
 
 
 def replicas(monkeypatch: pytest.MonkeyPatch, *rounds: dict[str, Any]) -> None:
     """Each round of reads answers with the next of ``rounds``, the last one for ever."""
     waiting = {region: [answers[region] for answers in rounds] for region in REGIONS}
 
-    def read(endpoint: str, region: str, table: str) -> pa.Table:
+    def read(endpoint: str, region: str, table: str, **_: Any) -> pa.Table:
         answers = waiting[region]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):

@@ -144,7 +144,8 @@ def test_ctrl_c_while_settling_still_closes_the_run(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
-    with started(tmp_path, locust(tmp_path, "--headless", "-t", "2s", *arguments)) as process:
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDRUN", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with started(tmp_path, locust(tmp_path, "--headless", "-t", "2s", *arguments), **keys) as process:
         assert process.wait(TIMEOUT_S) == 2, said(tmp_path)
     assert line in said(tmp_path)
     assert "Traceback" not in said(tmp_path)
