@@ -28,7 +28,8 @@ class Marks:
         op = history.op
         # By worker from 1 on, with an empty one before and behind for marks of no worker that is here.
         self._spans = self._base = self._table = np.zeros(0, np.int64)
-        self._sorted: tuple[Int64, Int64] | None = None
+        self._sorted: tuple[Int64, Int64, Int64] | None = None
+        """Rows in order of id and key, every id once, and id and key of these rows as one number."""
         if not len(op):
             return
         worker, sequence = op >> WORKER_SHIFT, op & _SEQUENCE
@@ -45,8 +46,9 @@ class Marks:
             if np.array_equal(table[slot], rows):
                 self._table = table
                 return
-        order = np.lexsort((history.key, op))
-        self._sorted = (order.astype(np.int64), op[order])
+        order = np.lexsort((history.key, op)).astype(np.int64)
+        ops, code = np.unique(op[order], return_inverse=True)
+        self._sorted = order, ops, code.astype(np.int64) * len(history.keys) + history.key[order]
 
     def find(self, mark: Int64, key: Int64 | np.ndarray[tuple[int], np.dtype[np.int32]]) -> Int64:
         """Row of each mark on its key, :data:`NOT_FOUND` where there is none (null and ABSENT included)."""
@@ -59,22 +61,14 @@ class Marks:
             slot = np.where(sequence < self._spans[worker], self._base[worker] + sequence, len(self._table) - 1)
             found = self._table[slot]
         elif self._sorted is not None:
-            order, ops = self._sorted
-            at = np.searchsorted(ops, mark)
-            for step in range(self._widest(ops)):
-                here = at + step
-                inside = here < len(ops)
-                rows = order[np.minimum(here, len(ops) - 1)]
-                hit = inside & (ops[np.minimum(here, len(ops) - 1)] == mark) & (history.key[rows] == key)
-                found[hit] = rows[hit]
+            order, ops, places = self._sorted
+            code = np.minimum(np.searchsorted(ops, mark), len(ops) - 1)
+            place = np.where(ops[code] == mark, code * len(history.keys) + key, -1)
+            at = np.minimum(np.searchsorted(places, place), len(places) - 1)
+            found = np.where(places[at] == place, order[at], NOT_FOUND)
         if len(history.keys) > 1:
             found[(found >= 0) & (history.key[found] != key)] = NOT_FOUND
         return found
-
-    @staticmethod
-    def _widest(ops: Int64) -> int:
-        starts = np.flatnonzero(np.concatenate(([True], ops[1:] != ops[:-1])))
-        return int(np.diff(np.concatenate((starts, [len(ops)]))).max())
 
 
 def marks_of(history: History, context: Context) -> Marks:

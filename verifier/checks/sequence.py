@@ -99,10 +99,11 @@ def _gaps(history: History, context: Context, rows: Int64) -> Found:
             continue
         missing = np.setdiff1d(np.arange(int(numbers[0]), int(numbers[-1]) + 1), present)
         by_number = dict(zip(history.value[effective][::-1].tolist(), effective[::-1].tolist(), strict=True))
-        for number in missing.tolist():
+        following = np.append(present, -1)[np.searchsorted(present, missing)]
+        for number, behind in zip(missing.tolist(), following.tolist(), strict=True):
             gone.append(by_number.get(number, -1))
             before.append(by_number.get(number - 1, -1))
-            after.append(by_number.get(next((one for one in present.tolist() if one > number), -1), -1))
+            after.append(by_number.get(behind, -1))
             at_ledger.append((ledger, number, int(mine[0])))
     lost, under, over = (np.array(one, np.int64) for one in (gone, before, after))
     # Of a number that nobody wrote the key is that of the entry after it, or of any entry.

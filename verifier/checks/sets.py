@@ -29,7 +29,7 @@ from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.layout import AFTER, BEFORE
 from verifier.checks.marks import of_kind
 from verifier.checks.types import Context, Note, Replica, Result, by_length, join_notes, noted
-from verifier.history.columns import NULL, Bool, History, Int64
+from verifier.history.columns import NULL, Bool, History, Int64, order_by_code
 from verifier.history.schema import ELEMENTS_ATTRIBUTE, Kind, Outcome
 
 _NONE: Final = np.zeros(0, np.int64)
@@ -82,6 +82,13 @@ class _Elements:
     def find(self, key: Int64, value: Int64) -> Int64:
         """Number of each element; −1 where nobody added it."""
         values = np.unique(self.value)
+        least, span = int(values[0]), int(values[-1] - values[0]) + 1
+        if len(values) == len(self.value) and span <= 8 * len(values) + 65_536:
+            # Elements are numbers that nobody else has, and near each other: a table of them beats a search.
+            table = np.full(span + 1, -1, np.int64)
+            table[self.value - least] = np.arange(len(values))
+            at = table[np.where((value >= least) & (value < least + span), value - least, span)]
+            return np.where((at >= 0) & (self.key[at] == key), at, -1)
         width = len(values) + 1
         places = self.key * width + np.searchsorted(values, self.value)
         at = np.searchsorted(values, value)
@@ -113,6 +120,13 @@ class _Views:
     def of_shown(self) -> Int64:
         """View of each shown element."""
         return np.repeat(np.arange(len(self.key)), np.diff(self.offsets))
+
+    def by_element(self) -> tuple[Int64, Int64]:
+        """Every element that is shown and known, with its view, in order of both."""
+        known = self.shown >= 0
+        shown, view = self.shown[known], self.of_shown()[known]
+        order = order_by_code(shown.astype(np.int32))
+        return shown[order], view[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,17 +278,20 @@ def _final_sets(replica: Replica, sets: Bool) -> dict[int, list[int]]:
 
 
 def _lives(history: History, elements: _Elements, views: _Views, slack_ns: int) -> _Lives:
-    view = views.of_shown()
-    known = views.shown >= 0
-    view, shown = view[known], views.shown[known]
     there, there_by = elements.end.copy(), np.full(len(elements.value), -1, np.int64)
-    order = np.lexsort((-views.end[view], shown))  # the earliest end of each element last, so that it stands
-    first_end, first_view = np.full(len(there), AFTER, np.int64), np.full(len(there), -1, np.int64)
-    first_end[shown[order]], first_view[shown[order]] = views.end[view[order]], view[order]
-    earlier = first_end < there
-    there[earlier], there_by[earlier] = first_end[earlier], first_view[earlier]
     latest = np.full(len(there), BEFORE, np.int64)
-    np.maximum.at(latest, shown, views.start[view])
+    shown, view = views.by_element()
+    if len(shown):
+        begins = np.flatnonzero(np.diff(shown, prepend=-1))
+        seen, end = shown[begins], views.end[view]
+        first_end = np.minimum.reduceat(end, begins)
+        # Backwards, so that of several views with the earliest end the first one stands.
+        least = np.flatnonzero(end == np.repeat(first_end, np.diff(np.append(begins, len(shown)))))[::-1]
+        first_view = np.full(len(there), -1, np.int64)
+        first_view[shown[least]] = view[least]
+        earlier = first_end < there[seen]
+        there[seen[earlier]], there_by[seen[earlier]] = first_end[earlier], first_view[seen[earlier]]
+        latest[seen] = np.maximum.reduceat(views.start[view], begins)
     removed = elements.out_start < AFTER
     again = removed & (elements.last + slack_ns >= elements.out_start)
     # Without doubt about the order, what still shows it comes before its removal, which comes before its answer.
@@ -336,10 +353,10 @@ def _missing(elements: _Elements, views: _Views, life: _Lives) -> tuple[Found, F
     was there; those that show it stand in runs, which are skipped, until the element may have been removed.
     """
     width = len(views.key) + 1
-    known = views.shown >= 0
-    has = np.unique(views.shown[known] * width + views.of_shown()[known])
-    ends = np.flatnonzero(np.append(np.diff(has) != 1, True)) if len(has) else _NONE
-    run_end = has[ends[np.searchsorted(ends, np.arange(len(has)))]]
+    shown, view = views.by_element()
+    has = shown * width + view
+    ends = np.flatnonzero(np.append(np.diff(has) > 1, True)) if len(has) else _NONE
+    run_end = np.repeat(has[ends], np.diff(np.append(-1, ends)))
     element = np.flatnonzero(life.there < AFTER)
     at = _first_after(views, elements.key[element], life.there[element])
     found_element, found_view = [_NONE], [_NONE]
@@ -401,19 +418,17 @@ def _stable(history: History, context: Context, elements: _Elements) -> Note | N
     if not len(views.key):
         return None
     notes = []
-    view = views.of_shown()
-    lasting = (views.shown >= 0) & (elements.out_start[np.maximum(views.shown, 0)] == AFTER)
+    all_shown, all_views = views.by_element()
+    lasting = elements.out_start == AFTER
     region = history.region[views.row]
     for place, name in enumerate(history.regions):
         here = region == place
         # Rank of each read among those of its key in this Region, in order of time.
         rank = np.cumsum(here) - 1
-        mine = lasting & here[view]
-        shown, at = views.shown[mine], view[mine]
+        mine = lasting[all_shown] & here[all_views]
+        shown, at = all_shown[mine], all_views[mine]
         if not len(shown):
             continue
-        order = np.lexsort((at, shown))
-        shown, at = shown[order], at[order]
         ranks = rank[at]
         last = np.append(shown[1:] != shown[:-1], True)
         broken = np.append(True, (shown[1:] != shown[:-1]) | (ranks[1:] != ranks[:-1] + 1))
