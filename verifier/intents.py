@@ -13,7 +13,7 @@ import numpy as np
 from verifier.answers import CONDITION_FAILED, IN_FLIGHT, with_error
 from verifier.checks.types import Context
 from verifier.history.columns import NO_CODE, Bool, History, Int64, one_row_each
-from verifier.history.schema import Outcome
+from verifier.history.schema import ALREADY_APPLIED, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def population_names(history: History) -> tuple[str, ...]:
 def _made(history: History) -> IntentTable:
     size = len(history)
     conditional = with_error(history, *CONDITION_FAILED)
-    ok = history.outcome == Outcome.OK
+    ok = (history.outcome == Outcome.OK) | with_error(history, ALREADY_APPLIED)  # an earlier attempt took effect
     maybe = history.outcome == Outcome.UNKNOWN
     stopped = with_error(history, IN_FLIGHT)
     if not size or (int(history.attempt.max()) <= 1 and not _several_rows(history)):

@@ -65,6 +65,12 @@ def test_latency_is_from_the_first_schedule_to_the_final_answer(tmp_path: Path) 
     assert (intents.p50_ms, intents.max_ms) == (110.0, 210.0), "10, 110 and 210 ms; the unanswered one is no latency"
 
 
+def test_an_attempt_that_finds_its_intent_applied_already_makes_it_a_success(tmp_path: Path) -> None:
+    intents = judged(tmp_path, attempts(1, "unknown", "AlreadyApplied")).intents
+    assert (intents.intents, intents.succeeded, intents.failed, intents.unknown) == (1, 1, 0, 0)
+    assert intents.max_ms == 110.0
+
+
 def test_cells_are_by_load_and_fault(tmp_path: Path) -> None:
     fault = FaultRecord(id="cut-1", kind="link-cut", links=[], asked_ns=5 * S, onset_ns=5 * S, healed_ns=9 * S)
     ops = [
