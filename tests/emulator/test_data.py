@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from lastwriter.errors import UserError
@@ -64,6 +66,29 @@ def test_killed_under_load_it_has_everything_that_it_acknowledged(mode: Mode, tm
     }
     assert "violated" not in verdicts.values(), verdicts
     assert verdicts["store"] == "holds"  # `lost` may not see through a write that took effect without an answer
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+def test_on_a_full_disk_nothing_is_acknowledged_and_nothing_is_lost(tmp_path: Path) -> None:
+    data, said = tmp_path / "data", tmp_path / "said"
+    with emulator(data, log=said) as running:
+        table = clients(running)[0]
+        table.put_item(TableName=TABLE, Item={"pk": {"S": "before"}})
+        pid, none = running.process.pid, resource.RLIM_INFINITY
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, ((data / "log-0").stat().st_size + 10, none))
+        for _ in range(3):
+            with pytest.raises(ClientError, match="InternalServerError"):
+                table.put_item(TableName=TABLE, Item={"pk": {"S": "full"}})
+        with pytest.raises(ClientError, match="InternalServerError"):
+            table.get_item(TableName=TABLE, Key={"pk": {"S": "before"}})
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (none, none))
+        until(lambda: "there is room again" in said.read_text())
+        table.put_item(TableName=TABLE, Item={"pk": {"S": "after"}})
+        running.kill()
+        running.restart()
+        kept = {item["pk"]["S"] for item in clients(running)[0].scan(TableName=TABLE)["Items"]}
+        assert {"before", "after"} <= kept <= {"before", "after", "full"}
+    assert said.read_text().count("answered with 500 until there is room") == 1
 
 
 def test_an_emulator_that_forgets_is_found_out(tmp_path: Path) -> None:

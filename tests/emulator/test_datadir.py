@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -14,9 +15,9 @@ import pytest
 
 from lastwriter.emulator.core.core import Core
 from lastwriter.emulator.core.snapshot import snapshot
-from lastwriter.emulator.shell import datadir
+from lastwriter.emulator.shell import datadir, durability
 from lastwriter.emulator.shell.datadir import DataDirectory, Frame
-from lastwriter.emulator.shell.durability import load
+from lastwriter.emulator.shell.durability import Memory, load
 from lastwriter.errors import UserError
 from tests.emulator.virtual import MS, REGIONS, World
 
@@ -147,6 +148,38 @@ def test_compacted_it_says_the_same(mode: str, tmp_path: Path) -> None:
             assert _loaded(tmp_path) == before
     directory.close()
     assert len(_loaded(tmp_path)) > 9
+
+
+def test_a_log_that_has_grown_is_compacted_beside_the_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durability, "COMPACT_BYTES", 20_000)
+    records: list[list[Any]] = []
+    w = World("MREC", records=records, replicator_delay="0ms", latency_scale="0%")
+    directory = DataDirectory(tmp_path)
+    list(directory.frames())
+
+    async def live() -> None:
+        memory = Memory(directory, w.core, lambda replies: None)
+        turns = 0
+        for step in range(400):
+            w.put(REGIONS[step % 3], f"k{step % 7}", str(step))
+            memory.commit()
+            memory.keep_house()
+        while not (tmp_path / "snapshot-1").exists() or (tmp_path / "log-0").exists():
+            turns += 1
+            assert turns < 3000
+            memory.keep_house()
+            await asyncio.sleep(0.01)
+        w.put(REGIONS[0], "last", "word")
+        memory.close()
+
+    asyncio.run(live())
+    core = Core(REGIONS, now_ns=10**18, wall=lambda: 2e9, records=[])
+    load(DataDirectory(tmp_path, until=99), core, 2e9)
+    items = core.control.tables[0].members[REGIONS[1]].store.items
+    assert {key: version[-1]["v"]["S"] for key, version in items.items()} == {
+        **{f"k{key}": str(max(step for step in range(400) if step % 7 == key)) for key in range(7)},
+        "last": "word",
+    }
 
 
 def _loaded(path: Path) -> list[str]:

@@ -142,7 +142,7 @@ class Restoring:
         key = unpacked(key)
         pending = self._pending[number, source, target]
         versions = pending[key]
-        at = next(at for at, version in enumerate(versions) if version[0] == at_ns)
+        at = 0 if versions[0][0] == at_ns else [version[0] for version in versions].index(at_ns)
         version = versions.pop(at)
         if not versions:
             del pending[key]
