@@ -148,10 +148,13 @@ def _cut_up(plan: Plan, source: int, first: int, last: int, folder: Path) -> Non
 
 def _judge(keys: PartKeys, directory: RunDirectory, context: Context, asked: Sequence[Asked], folder: Path) -> Part:
     paths = sorted(folder.glob(f"{keys.number:06}-*.arrow"))
-    part = judge_pieces(keys, directory, context, asked, [read_piece(path) for path in paths])
+    part = laid_down(
+        judge_pieces(keys, directory, context, asked, [read_piece(path) for path in paths]), folder, keys.number
+    )
     for path in paths:
         path.unlink()
-    return laid_down(part, folder, keys.number)
+    pa.default_memory_pool().release_unused()
+    return part
 
 
 class _Workers:

@@ -102,13 +102,13 @@ def worker_files(directory: RunDirectory) -> list[Path]:
     return [paths[worker] for worker in sorted(paths)]
 
 
-def gap_of(record: WorkerRecord) -> Gap:
-    """What a worker without end mark may have done besides; and what is odd about what it has written."""
-    processes = Processes(record.path)
-    for number in range(record.groups):
-        table = record.group(number, ODD_COLUMNS)
-        process = _numbers(table["process"], np.int32, 0)
-        processes.add(process, *(_numbers(table[name], np.int64, NULL) for name in ODD_COLUMNS[1:]))
+def gap_of(record: WorkerRecord, processes: Processes | None = None) -> Gap:
+    """What a worker without end mark may have done besides; and what is odd about what it has written (``processes``:
+    what has been looked at already)."""
+    if processes is None:
+        processes = Processes(record.path)
+        for number in range(record.groups):
+            add_processes(processes, record.group(number, ODD_COLUMNS))
     odd = tuple(processes.said())
     if record.ended:
         return Gap((), (), odd)
@@ -122,6 +122,12 @@ def gap_of(record: WorkerRecord) -> Gap:
         ),
         odd,
     )
+
+
+def add_processes(processes: Processes, table: pa.Table) -> None:
+    """More rows to be looked at for what is odd."""
+    process = _numbers(table["process"], np.int32, 0)
+    processes.add(process, *(_numbers(table[name], np.int64, NULL) for name in ODD_COLUMNS[1:]))
 
 
 def gap_of_missing(directory: RunDirectory, workers: Sequence[int]) -> Gap:

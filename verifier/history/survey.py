@@ -22,9 +22,12 @@ from verifier.errors import RecordError
 from verifier.history.columns import Bool, Int64, LostRange
 from verifier.history.keys import heads_of, links_of, ranked, touched_together
 from verifier.history.late import LateSends, perhaps_late
+from verifier.history.oddities import COLUMNS as ODD_COLUMNS
+from verifier.history.oddities import Processes
 from verifier.history.reader import (
     Gap,
     WorkerRecord,
+    add_processes,
     check_ids,
     coded_column,
     gap_of,
@@ -143,9 +146,8 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
     by_key = np.zeros(0, np.int64)
     links: set[tuple[str, str]] = set()
     ids = _Ids(record.worker)
-    late, epsilon = False, 0
-    columns = [*CODED, "op", *(["scheduled_ns", "start_ns"] if not measured or clocks is not None else [])]
-    columns += ["end_ns"] if clocks is not None else []
+    late, epsilon, processes = False, 0, Processes(path)
+    columns = [*CODED, *ODD_COLUMNS, *([] if measured else ["scheduled_ns"])]
     for group in range(record.groups):
         table = record.group(group, columns)
         coded = {name: coded_column(table, name) for name in CODED}
@@ -160,6 +162,7 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
         by_key = grown
         op = numbers(table, "op")
         ids.add(op)
+        add_processes(processes, table)
         links |= links_of(key, keys, *coded["logical_key"])
         kind, kinds = coded["kind"]
         several = [number for number, name in enumerate(kinds) if name in TOGETHER]
@@ -181,7 +184,7 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
         names={name: tuple(found) for name, found in names.items()},
         by_key=by_key,
         links=frozenset(links),
-        gap=gap_of(record),
+        gap=gap_of(record, processes),
         epsilon_ns=epsilon,
         late=_late_seconds(record, t0_ns, clocks) if late else frozenset(),
     )
@@ -240,10 +243,10 @@ def _late_seconds(record: WorkerRecord, t0_ns: int, clocks: Clocks | None) -> fr
     names = ["scheduled_ns", "start_ns", "end_ns"]
     for group in range(record.groups):
         table = record.group(group, [*names, "process"])
-        times = [numbers(table, name) for name in names]
+        scheduled, start, end = (numbers(table, name) for name in names)
         if clocks is not None:
-            times = [clocks.of_worker(record.worker, one) for one in times]
-        sends.add(*times, numbers(table, "process"))
+            scheduled, start, end = (clocks.of_worker(record.worker, one) for one in (scheduled, start, end))
+        sends.add(scheduled, start, end, numbers(table, "process"))
     return frozenset(sends.seconds())
 
 
