@@ -16,6 +16,8 @@ from tests.emulator.virtual import EAST, OHIO, OREGON, REGIONS, TABLE, indexed_r
 ITEM = {"pk": {"S": "p"}, "sk": {"N": "1"}, "g": {"S": "x"}, "l": {"S": "y"}, "m": {"M": {"a": {"L": [{"N": "1"}]}}}}
 KEY = {"pk": {"S": "p"}, "sk": {"N": "1"}}
 ARN = f"arn:aws:dynamodb:{EAST}:000000000000:table/{TABLE}"
+BACKUP = f"{ARN}/backup/00000000000000-6baa9455"
+"""As the emulator draws it that everything begins with."""
 BY_H = {"IndexName": "by-h", "KeySchema": keys("h"), "Projection": {"ProjectionType": "ALL"}}
 CHECKED = {
     "TableName": TABLE,
@@ -155,6 +157,52 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("GetRecords", {"ShardIterator": "YSAwIDA=", "Limit": 1}),
+    ("UpdateTable", {"TableName": TABLE, "OnDemandThroughput": {"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": -1}}),
+    ("UpdateTable", {"TableName": TABLE, "TableClass": "STANDARD_INFREQUENT_ACCESS"}),
+    ("CreateBackup", {"TableName": TABLE, "BackupName": "nightly"}),
+    ("DescribeBackup", {"BackupArn": BACKUP}),
+    ("DeleteBackup", {"BackupArn": BACKUP}),
+    (
+        "ListBackups",
+        {
+            "TableName": TABLE,
+            "Limit": 1,
+            "BackupType": "ALL",
+            "TimeRangeLowerBound": 0,
+            "TimeRangeUpperBound": 1.5,
+            "ExclusiveStartBackupArn": BACKUP,
+        },
+    ),
+    (
+        "UpdateContinuousBackups",
+        {
+            "TableName": TABLE,
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True, "RecoveryPeriodInDays": 3},
+        },
+    ),
+    ("DescribeContinuousBackups", {"TableName": TABLE}),
+    (
+        "RestoreTableFromBackup",
+        {
+            "TargetTableName": "again",
+            "BackupArn": BACKUP,
+            "BillingModeOverride": "PROVISIONED",
+            "ProvisionedThroughputOverride": {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},
+            "GlobalSecondaryIndexOverride": [],
+            "SSESpecificationOverride": {"Enabled": True},
+        },
+    ),
+    (
+        "RestoreTableToPointInTime",
+        {
+            "TargetTableName": "again",
+            "SourceTableName": TABLE,
+            "RestoreDateTime": 0.0,
+            "OnDemandThroughputOverride": {},
+        },
+    ),
+    ("CreateGlobalTable", {"GlobalTableName": TABLE, "ReplicationGroup": [{"RegionName": EAST}]}),
+    ("UpdateGlobalTable", {"GlobalTableName": TABLE, "ReplicaUpdates": [{"Delete": {"RegionName": EAST}}]}),
 ]
 
 anything = st.recursive(
@@ -211,6 +259,11 @@ def world() -> Core:
     for request in (
         ("CreateTable", indexed_request(local=True) | stream),
         ("PutItem", {"TableName": TABLE, "Item": ITEM}),
+        ("CreateBackup", {"TableName": TABLE, "BackupName": "nightly"}),
+        (
+            "UpdateContinuousBackups",
+            {"TableName": TABLE, "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}},
+        ),
     ):
         ((_, status, body),) = core.handle(EAST, *request, 0, 0)
         assert status == 200, body

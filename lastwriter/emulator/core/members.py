@@ -87,7 +87,7 @@ def index_state(schema: IndexSchema, given: dict[str, Any], status: str = "ACTIV
 def maximum(given: dict[str, Any]) -> tuple[int | None, int | None]:
     """OnDemandThroughput: read and write units a second; None: AWS's quota for a table."""
     most = given.get("OnDemandThroughput") or {}
-    reads, writes = most.get("MaxReadRequestUnits", -1), most.get("MaxWriteRequestUnits", -1)
+    reads, writes = most.get("MaxReadRequestUnits") or -1, most.get("MaxWriteRequestUnits") or -1
     return (reads if reads > 0 else None), (writes if writes > 0 else None)
 
 

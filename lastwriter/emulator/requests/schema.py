@@ -131,7 +131,9 @@ def _settings(request: dict[str, Any]) -> TableSettings:
         raise invalid_parameter(
             "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"
         )
-    for name, units in (request.get("OnDemandThroughput") or {}).items():
+    most = request.get("OnDemandThroughput") or {}
+    for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits"):
+        units = most.get(name)
         if units is not None and units < 1 and units != -1:
             raise invalid_parameter(f"Requested {name} for OnDemandThroughput is outside of valid range")
     for name in ("ReadCapacityUnits", "WriteCapacityUnits"):
