@@ -302,6 +302,7 @@ class _Earlier:
 
     highest: Int64
     """:data:`BEFORE` where there is none."""
+    _running: Int64
 
     def __init__(self, values: Int64, segment: Int64) -> None:
         none = values <= BEFORE
@@ -327,4 +328,4 @@ class _Earlier:
 
     def where(self, at: Int64) -> Int64:
         """The first place that had the greatest of what is before each of these places, which must have something."""
-        return np.searchsorted(self._running, self._running[at - 1])
+        return np.asarray(np.searchsorted(self._running, self._running[at - 1]), np.int64)

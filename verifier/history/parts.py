@@ -8,6 +8,7 @@ row, what would have been read of the whole.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -50,14 +51,8 @@ def split(plan: Plan, source: int, first: int, last: int, path: Path | None = No
                 if not one.nullable and table[one.name].null_count:
                     raise RecordError(f"{path}: column {one.name!r} is empty in some rows")
                 columns[one.name] = numbers(table, one.name)
-        ops = columns["op"]
-        check_order(
-            lambda row, ops=ops: f"{path}: operation {int(ops[row])}",
-            path,
-            columns["outcome"],
-            columns["start_ns"],
-            columns["end_ns"],
-        )
+        place = functools.partial(_name, path, columns["op"])
+        check_order(place, path, columns["outcome"], columns["start_ns"], columns["end_ns"])
         part = (np.searchsorted(starts, columns["key"], side="right") - 1).astype(np.uint16)
         order = order_by_code(part.astype(np.int32)) if plan.parts > 1 else None
         whole = _table(columns, {name: lists(table, name) for name in _LISTS}, order)
@@ -100,6 +95,10 @@ def history_of_part(part: PartKeys, pieces: Sequence[pa.Table]) -> History:
     return History(**columns, lost=part.lost, incomplete=part.incomplete)
 
 
+def _name(path: Path, op: Int64, row: int) -> str:
+    return f"{path}: operation {int(op[row])}"
+
+
 def _table(columns: dict[str, Any], listed: dict[str, Lists | None], order: Int64 | None) -> pa.Table:
     """Rows in this order, every column of :data:`COLUMNS` as numbers."""
     made: dict[str, pa.Array] = {}
@@ -131,4 +130,4 @@ def _numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
 
 
 def _dtype(one: pa.Field) -> npt.DTypeLike:
-    return np.int32 if one.name in _CODED else one.type.to_pandas_dtype()  # type: ignore[no-any-return]
+    return np.int32 if one.name in _CODED else one.type.to_pandas_dtype()
