@@ -22,7 +22,7 @@ class SingleWriter(GlobalTableUser):
     def write_or_read(self) -> None:
         """A price list, say: changed in one place, looked at everywhere."""
         key = self.keys.anything()
-        if self.region != self.regions[0]:
+        if self.lives_in != self.regions[0]:
             self.read_item(key)
             return
         for attempt in self.attempts():

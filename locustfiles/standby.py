@@ -3,6 +3,8 @@
 Invariant: nothing is lost, in either mode. The active Region (the first) writes the orders; a standby reads them, which
 shows how far behind it is, and writes a pulse of its own, which shows that it could take over.
 
+With `--failover routed` it does take over: orders go where the routes lead when the active Region does not answer.
+
 Judged by the checks `counter` and `register` (stale strong reads at the standby) and the two loss ledgers.
 
     locust -f locustfiles/standby.py --emulator --rate 100/s --shares us-east-1=95%,us-west-2=5%
@@ -21,7 +23,7 @@ class Standby(GlobalTableUser):
     @task
     def serve(self) -> None:
         """An order, or a check."""
-        if self.region == self.regions[0]:
+        if self.lives_in == self.regions[0]:
             self.counter.add(self.keys.anything())
         else:
             self.counter.read(self.keys.anything())

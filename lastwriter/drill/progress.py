@@ -92,6 +92,18 @@ class PlainProgress:
         print(text, file=self._stream, flush=True)
 
 
+_COUNTED: Final = {
+    "condition": "condition",
+    "conflict": "conflict",
+    "throttled": "throttled",
+    "server_error": "5xx",
+    "timeout": "timeout",
+    "other": "other",
+    "unknown": "unknown",
+}
+"""What is shown of failed attempts, where there are any → its heading. Unknown ones are among those before."""
+
+
 class LiveProgress:
     """A bar of the phases, a table of the Regions and the faults in effect, redrawn in place (rich)."""
 
@@ -142,23 +154,24 @@ class LiveProgress:
         if self._second is None:
             return Text("")
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for heading in ("Region", "operations/s", "p50", "p99", "fail", "conflict", "unknown"):
+        rows = self._second["regions"]
+        shown = [name for name in _COUNTED if any(row.get(name) for row in rows.values())]
+        for heading in ("Region", "attempts/s", "intents/s", "p50", "p99", *(_COUNTED[name] for name in shown)):
             table.add_column(heading, justify="left" if heading == "Region" else "right", style="none")
-        for region, row in self._second["regions"].items():
+        for region, row in rows.items():
             table.add_row(
                 region,
                 _rate(row),
+                f"{row.get('intents', 0):,}/s",
                 _ms(row.get("p50_ms")),
                 _ms(row.get("p99_ms")),
-                *(
-                    _count(row, name, style)
-                    for name, style in (("fail", "red"), ("conflict", "yellow"), ("unknown", "red"))
-                ),
+                *(_count(row, name, "yellow" if name in ("condition", "conflict") else "red") for name in shown),
             )
         faults = Text("in effect: " + ", ".join(self._faults), style="bold red") if self._faults else Text("no fault")
         said = ", ".join(f"{count:,} {words}" for words, count in self._suspected.items() if count)
         suspected = Text(f"suspected so far: {said}", style="yellow") if said else Text("nothing looks lost or stale")
-        return Group(self._bar(), table, faults, suspected)
+        counts = (f"{name} {self._second.get(name, 0):,}" for name in ("offered", "sent", "late"))
+        return Group(self._bar(), table, Text(f"intents in this second: {', '.join(counts)}"), faults, suspected)
 
     def _bar(self) -> Any:
         from rich.text import Text

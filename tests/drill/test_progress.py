@@ -77,10 +77,20 @@ def test_a_display_in_place_in_a_terminal(profile: Profile) -> None:
     with progress:
         progress.step("load with 2 workers")
         progress.live(start(3), [])
-        progress.live(second(fail=3, p99_ms=None), ["link a – b cut"])
+        progress.live(second(fail=3, intents=77, throttled=3, p99_ms=None), ["link a – b cut"])
         progress.note("worker-1 died")
     text = stream.getvalue()
-    for words in ("load with 2 workers", "us-east-1", "80/s", "baseline", "link a – b cut", "worker-1 died"):
+    for words in (
+        "load with 2 workers",
+        "us-east-1",
+        "80/s",
+        "77/s",
+        "throttled",
+        "offered 80, sent 80, late 0",
+        "baseline",
+        "link a – b cut",
+        "worker-1 died",
+    ):
         assert words in text
 
 
