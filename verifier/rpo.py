@@ -174,13 +174,37 @@ def _judged(history: History, context: Context, lineage: Lineage, failover: Fail
     found = np.full(len(rows), Found.UNREAD, np.int64)
     deleted = np.zeros(len(history.keys), np.bool_)
     deleted[history.key[of_kind(history, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)]] = True
-    order = np.argsort(history.key[rows], kind="stable")
+    simple = _simple(history, context, lineage, first)[history.key[rows]]
+    at = np.flatnonzero(simple)
+    state = _states(history, context, read[at])
+    there = (lineage.position[rows[at]] >= 0) & (lineage.position[rows[at]] <= lineage.position[state])
+    found[at] = np.where(there, Found.PRESENT, _fates(lineage, rows[at]))
+    order = np.flatnonzero(~simple & (read >= 0))
+    order = order[np.argsort(history.key[rows[order]], kind="stable")]
     bounds = np.flatnonzero(np.diff(history.key[rows[order]], prepend=-1))
     for mine in np.split(order, bounds[1:]):
-        if len(mine) and read[mine[0]] >= 0:
+        if len(mine):
             key = int(history.key[rows[mine[0]]])
             found[mine] = _of_key(history, context, lineage, rows[mine], int(read[mine[0]]), bool(deleted[key]))
     return rows, found, read
+
+
+def _simple(history: History, context: Context, lineage: Lineage, first: Int64) -> Bool:
+    """Keys without blind writes whose lineage is known, and whose first read shows a part of it: a state then holds all
+    that stands before it there, and nothing else. All such keys are judged at once."""
+    simple = (first >= 0) & ~lineage.open_keys
+    blind = of_kind(history, Kind.WRITE, Kind.DELETE, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
+    simple[history.key[blind]] = False
+    keys = np.flatnonzero(simple)
+    state = _states(history, context, first[keys])
+    simple[keys] = (state != NOT_FOUND) & (lineage.position[np.maximum(state, 0)] >= 0)
+    return simple
+
+
+def _states(history: History, context: Context, reads: Int64) -> Int64:
+    """Row of the write that each of these shows, or was applied to."""
+    shown, before = writers_of(history, context, "saw")[reads], writers_of(history, context, "prev")[reads]
+    return np.where(updates(history)[reads], before, shown)
 
 
 def _first_reads(history: History, failover: Failover, home: Bool) -> Int64:
@@ -200,16 +224,15 @@ def _of_key(history: History, context: Context, lineage: Lineage, writes: Int64,
     """What became of these writes of one key, as ``read`` shows it."""
     column = "prev" if bool(updates(history)[read]) else "saw"
     mark = int(getattr(history, column)[read])
-    state = int(writers_of(history, context, "prev" if column == "prev" else "saw")[read])
+    state = int(_states(history, context, np.array([read], np.int64))[0])
     if mark == ABSENT or state == NOT_FOUND:
         if mark == ABSENT and not deleted:
-            return _fates(history, lineage, writes)
+            return _fates(lineage, writes)
         return np.full(len(writes), Found.UNCLEAR, np.int64)
     made_of, whole = _made_of(history, lineage, state)
-    inside = np.zeros(len(history), np.bool_)
-    inside[made_of] = True
-    present = inside[writes]
-    upon = np.fromiter((_built_upon(lineage, int(row), state) for row in writes.tolist()), np.bool_, len(writes))
+    present = np.isin(writes, made_of)
+    known: dict[int, bool] = {}
+    upon = np.fromiter((_built_upon(lineage, row, state, known) for row in writes.tolist()), np.bool_, len(writes))
     blind = made_of[of_kind(history, Kind.WRITE)[made_of]]
     answered = history.outcome[blind] == Outcome.OK
     ends = np.where(answered, history.end_ns[blind], np.iinfo(np.int64).max)
@@ -221,9 +244,9 @@ def _of_key(history: History, context: Context, lineage: Lineage, writes: Int64,
         [present, upon, superseded, missing],
         [
             np.full(len(writes), Found.PRESENT),
-            _fates(history, lineage, writes),
+            _fates(lineage, writes),
             np.full(len(writes), Found.SUPERSEDED),
-            _fates(history, lineage, writes),
+            _fates(lineage, writes),
         ],
         np.full(len(writes), Found.UNCLEAR),
     ).astype(np.int64)
@@ -245,18 +268,23 @@ def _made_of(history: History, lineage: Lineage, state: int) -> tuple[Int64, boo
     return np.concatenate((np.array(climbed, np.int64), known)), not bool(lineage.open_keys[key])
 
 
-def _built_upon(lineage: Lineage, row: int, state: int) -> bool:
-    """Whether a write was built upon the state of another; both may be in the final lineage or beside it."""
-    while row >= 0:
-        if row == state:
-            return True
-        if lineage.position[row] >= 0:
-            return bool(0 <= lineage.position[state] <= lineage.position[row])
+def _built_upon(lineage: Lineage, row: int, state: int, known: dict[int, bool]) -> bool:
+    """Whether a write was built upon the state of another; both may be in the final lineage or beside it.
+
+    ``known``: what has been found out for this state, by row; it is added to.
+    """
+    passed = []
+    while row >= 0 and row not in known and row != state and lineage.position[row] < 0:
+        passed.append(row)
         row = int(lineage.parent[row])
-    return False
+    if row >= 0 and row not in known:
+        known[row] = row == state or bool(0 <= lineage.position[state] <= lineage.position[row])
+    found = row >= 0 and known[row]
+    known.update(dict.fromkeys(passed, found))
+    return found
 
 
-def _fates(history: History, lineage: Lineage, writes: Int64) -> Int64:
+def _fates(lineage: Lineage, writes: Int64) -> Int64:
     """Of writes that are missing: delayed, destroyed or open."""
     place = lineage.place[writes]
     if not lineage.final_read:

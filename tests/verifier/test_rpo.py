@@ -109,10 +109,11 @@ def test_other_faults_take_no_region_away() -> None:
     assert rpo_rows({}, [losses_of(history, context, balance_of(history, context))], context) == {}
 
 
+@pytest.mark.parametrize("kinds", [("add",), ("write",)])
 @pytest.mark.parametrize("seed", range(12))
-def test_it_says_of_every_write_what_the_store_knows(seed: int) -> None:
+def test_it_says_of_every_write_what_the_store_knows(seed: int, kinds: tuple[str, ...]) -> None:
     """Every item is read elsewhere at the failover; each version knows all writes that it was made of."""
-    run = simulate(seed, "MREC", kinds=("add",), processes=9, intents=14, reads=0.2, cut=seed % 2 == 0, delay_ms=30)
+    run = simulate(seed, "MREC", kinds=kinds, processes=9, intents=14, reads=0.2, cut=seed % 2 == 0, delay_ms=30)
     at = sorted(op.end for op in run.ops)[len(run.ops) // 2]
     fault = FaultRecord(id="f", kind="region-isolated", regions=[EAST], asked_ns=at, onset_ns=at, healed_ns=10**12)
     info = run_info("MREC", end_ns=10**12)
@@ -120,7 +121,7 @@ def test_it_says_of_every_write_what_the_store_knows(seed: int) -> None:
     losses = losses_of(history, context, balance_of(history, context))
     (row,) = rpo_rows(losses.tally, [losses], context)["f"]
     made_of = truth(run.ops)
-    mine = [op for op in run.ops if op.kind == "add" and op.region == EAST and op.end <= at]
+    mine = [op for op in run.ops if op.kind != "read" and op.region == EAST and op.end <= at]
     later = sorted((op for op in run.ops if op.region != EAST and op.start >= at), key=lambda op: (op.start, op.op))
     shown: dict[str, int] = {}
     for op in later:
@@ -131,8 +132,11 @@ def test_it_says_of_every_write_what_the_store_knows(seed: int) -> None:
     unread = [op for op in mine if op.key not in shown]
     missing = [op for op in mine if op not in present and op not in unread]
     assert (row.acknowledged, row.present, row.unread) == (len(mine), len(present), len(unread))
-    assert row.missing + row.unclear == len(missing)
     assert not row.unclear, "every operation answered"
+    assert row.missing + row.superseded == len(missing)
+    if kinds == ("write",):
+        return
+    assert not row.superseded, "an increment overwrites nothing"
     assert row.delayed == sum(op.op in run.kept[op.key] for op in missing)
     assert row.destroyed == sum(op.op not in run.kept[op.key] for op in missing)
     if missing:
@@ -141,7 +145,7 @@ def test_it_says_of_every_write_what_the_store_knows(seed: int) -> None:
 
 def truth(ops: list[Op]) -> dict[int, frozenset[int]]:
     """By mark all writes that the state was made of, from what the writes were applied to."""
-    before = {op.op: op.prev for op in ops if op.kind == "add"}
+    before = {op.op: op.prev for op in ops if op.kind != "read"}
     found: dict[int, frozenset[int]] = {-1: frozenset()}
     for mark in before:
         line, at = [], mark
