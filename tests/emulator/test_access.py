@@ -179,7 +179,9 @@ def test_a_clock_may_be_off_by_fifteen_minutes(tmp_path: Path, minutes: int, end
     assert found is None if ends is None else found[1].endswith(ends)
 
 
-@pytest.mark.parametrize("expires", ["15min", datetime.fromtimestamp(NOW + 900, UTC).isoformat()])
+@pytest.mark.parametrize(
+    "expires", ["15min", datetime.fromtimestamp(NOW + 900, UTC).isoformat()], ids=["after the start", "a time"]
+)
 def test_a_session_token_expires(tmp_path: Path, expires: str) -> None:
     time = [NOW]
     access = gate(tmp_path, FILE.replace("15min", expires), lambda: time[0])
