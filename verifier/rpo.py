@@ -232,7 +232,9 @@ def _of_key(history: History, context: Context, lineage: Lineage, writes: Int64,
     made_of, whole = _made_of(history, lineage, state)
     present = np.isin(writes, made_of)
     known: dict[int, bool] = {}
-    upon = np.fromiter((_built_upon(lineage, row, state, known) for row in writes.tolist()), np.bool_, len(writes))
+    upon = np.zeros(len(writes), np.bool_)
+    for at in np.flatnonzero(~present).tolist():
+        upon[at] = _built_upon(lineage, int(writes[at]), state, known)
     blind = made_of[of_kind(history, Kind.WRITE)[made_of]]
     answered = history.outcome[blind] == Outcome.OK
     ends = np.where(answered, history.end_ns[blind], np.iinfo(np.int64).max)
