@@ -145,6 +145,7 @@ def test_values_of_batches_and_transactions(w: World) -> None:
     [
         ("1e99999999999", OVERFLOW), ("-1e99999999999", OVERFLOW), ("1e-99999999999", UNDERFLOW),
         ("1e2147483648", OVERFLOW), ("1e-2147483648", UNDERFLOW), ("1e-131", UNDERFLOW),
+        ("1e9223372036854775808", f"{NOT_NUMERIC}: 1e9223372036854775808"), ("0e126", OVERFLOW), ("0e-131", UNDERFLOW),
         ("1.2.3", f"{NOT_NUMERIC}: 1.2.3"), (" 1", f"{NOT_NUMERIC}:  1"), ("1 ", f"{NOT_NUMERIC}: 1 "),
         ("0x10", f"{NOT_NUMERIC}: 0x10"), ("1e", f"{NOT_NUMERIC}: 1e"), ("NaN", f"{NOT_NUMERIC}: NaN"),
         ("Infinity", f"{NOT_NUMERIC}: Infinity"),

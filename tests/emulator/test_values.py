@@ -54,8 +54,9 @@ class TestNumbers:
             ("0", "0"),
             ("-0", "0"),
             ("0.000", "0"),
-            ("0e1000", "0"),
-            ("0e99999999999999999999", "0"),
+            ("0e125", "0"),
+            ("-0.00E-130", "0"),
+            ("0.0e+0000000000000000000000001", "0"),
             ("00042", "42"),
             ("+3", "3"),
             (".123", "0.123"),
@@ -76,7 +77,11 @@ class TestNumbers:
         assert canonical_number(canonical) == canonical
 
     @pytest.mark.parametrize(
-        "text", ["NaN", "Infinity", "-Infinity", "dog", " 1", "1 ", "1_000", "٣", "1e", "--1", "0x1"]
+        "text",
+        [
+            *("NaN", "Infinity", "-Infinity", "dog", " 1", "1 ", "1_000", "٣", "1e", "--1", "0x1"),
+            *("1e9223372036854775808", "0e-9223372036854775809", "1e" + "9" * 5000),
+        ],
     )
     def test_what_is_no_number(self, text: str) -> None:
         assert message_of(canonical_number, text) == f"The parameter cannot be converted to a numeric value: {text}"
@@ -84,11 +89,11 @@ class TestNumbers:
     def test_an_empty_number(self) -> None:
         assert message_of(canonical_number, "") == "The parameter cannot be converted to a numeric value"
 
-    @pytest.mark.parametrize("text", ["1E126", "-1E126", "11e125", "1e99999999999999999999", "9" * 127])
+    @pytest.mark.parametrize("text", ["1E126", "-1E126", "11e125", "1e9223372036854775807", "9" * 127, "0e126"])
     def test_too_large(self, text: str) -> None:
         assert message_of(canonical_number, text).startswith("Number overflow.")
 
-    @pytest.mark.parametrize("text", ["1E-131", "-0.9e-130", "1e-99999999999999999999"])
+    @pytest.mark.parametrize("text", ["1E-131", "-0.9e-130", "1e-9223372036854775808", "0.0E-131"])
     def test_too_small(self, text: str) -> None:
         assert message_of(canonical_number, text).startswith("Number underflow.")
 

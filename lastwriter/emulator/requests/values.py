@@ -30,7 +30,10 @@ MAX_DEPTH: Final = 32
 
 _MAX_EXPONENT: Final = 125
 _MIN_EXPONENT: Final = -130
+_BILLION: Final = 10**9
 _JAVA_EXPONENT: Final = 2**31 - 1
+_LONG: Final = 2**63
+_LONG_DIGITS: Final = 19
 _EXACT: Final = Context(prec=400)
 """Holds any sum of two numbers in range without rounding: exponents from -167 to 125."""
 
@@ -48,8 +51,7 @@ def canonical_number(text: str) -> str:
     if digits.isdecimal() and digits.isascii() and len(digits) <= MAX_DIGITS and (digits[0] != "0" or text == "0"):
         return text
     if _NUMBER.fullmatch(text) is None:
-        words = "The parameter cannot be converted to a numeric value"
-        raise in_request(f"{words}: {text}" if text else words, f"{words}: {text}")
+        raise _not_numeric(text)
     return _in_range(text)
 
 
@@ -89,11 +91,15 @@ _INTEGERS: Final = 10**MAX_DIGITS
 def _in_range(source: str | Decimal) -> str:
     if isinstance(source, str):
         mantissa, _, exponent = source.partition("e" if "e" in source else "E")
-        if len(exponent) > 9:  # more than anybody's exponents hold
-            if not mantissa.strip("+-0."):
-                return "0"
-            if exponent.lstrip("+-0") and abs(int(exponent)) > _MAX_EXPONENT:
-                raise _too_small() if exponent[0] == "-" else _wrapped(int(exponent))
+        if exponent:
+            written = _exponent(exponent, source)
+            if not mantissa.strip("+-0."):  # zero is in range if the exponent it is written with is
+                if written > _MAX_EXPONENT:
+                    raise _wrapped(written)
+                if written < _MIN_EXPONENT:
+                    raise _too_small()
+            elif abs(written) > _BILLION:  # more than anybody's exponents hold, and than any mantissa makes up for
+                raise _too_small() if written < 0 else _wrapped(written)
     value = Decimal(source)
     if not value:
         return "0"
@@ -106,6 +112,19 @@ def _in_range(source: str | Decimal) -> str:
         raise in_request("Attempting to store more than 38 significant digits in a Number")
     with localcontext(_EXACT):
         return format(value.normalize(), "f")
+
+
+def _exponent(text: str, source: str) -> int:
+    digits = text.lstrip("+-0")
+    value = int(f"{'-' if text[0] == '-' else ''}{digits or 0}") if len(digits) <= _LONG_DIGITS else _LONG
+    if not -_LONG <= value < _LONG:
+        raise _not_numeric(source)
+    return value
+
+
+def _not_numeric(text: str) -> ApiError:
+    words = "The parameter cannot be converted to a numeric value"
+    return in_request(f"{words}: {text}" if text else words, f"{words}: {text}")
 
 
 def _too_large() -> ApiError:
