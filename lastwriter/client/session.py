@@ -184,7 +184,8 @@ class RunSession:
                 failures[""] = error
             equal = not failures and _equal(replicas.values())
             hopeless = any(isinstance(failure, HopelessError) for failure in failures.values())
-            if equal or over() or hopeless or (self.info.queues_empty and not failures):
+            quiet = self.info.queues_empty and "ttl" not in self._needs  # where time is over, items go on going
+            if equal or over() or hopeless or (quiet and not failures):
                 break
             time.sleep(_POLL_S * 5)
         self.info.settled = equal or (bool(self.info.queues_empty) and not failures)

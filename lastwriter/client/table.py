@@ -8,6 +8,7 @@ says what it replaced.
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -28,6 +29,7 @@ from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import (
     ABSENT,
     ALREADY_APPLIED,
+    EXPIRY,
     KEY_ATTRIBUTE,
     PREVIOUS_ATTRIBUTE,
     READS,
@@ -215,6 +217,17 @@ class Table(SeveralItems, Sets):
         """Take some of what there is; ``guarded``: only if there is as much."""
         enough = Also(condition=f"{VALUE_ATTRIBUTE} >= :count", values={":count": {"N": str(count)}})
         return self._add(Kind.TAKE, key, -count, count, attempt, enough if guarded else None)
+
+    def may_expire(self, key: Key | str, expires_s: int, attempt: Attempts | None = None) -> None:
+        """Record that the store may delete the item after this time (since 1970), which a write has just set."""
+        flight = self._begin(self._recorder.next_op(), Kind.DELETE, key, NULL, NULL)
+        if attempt is not None:
+            flight.intent, flight.attempt = attempt.intent, attempt.sent
+        at_ns = monotonic_ns() + expires_s * 1_000_000_000 - time.time_ns()
+        flight.parts = (Part(flight.parts[0].kind, flight.parts[0].codes, at_ns, NULL),)
+        process = self._process.number
+        self._write_row(flight, NULL, NULL, NULL, Outcome.UNKNOWN, EXPIRY, flight.begun_ns, flight.begun_ns)
+        self._process.number = process  # nothing of the user's own is under way
 
     def append(self, ledger: Key, number: int, attempt: Attempts | None = None, *, guarded: bool = True) -> Answer:
         """Write the entry of this number into a ledger (an item of its own); ``guarded``: only if there is none."""

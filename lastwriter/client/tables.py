@@ -21,7 +21,7 @@ from lastwriter.client.credentials import CredentialSource, CredentialsUnavailab
 from lastwriter.client.refusals import refused, unreachable
 from lastwriter.client.replica import read_replica
 from lastwriter.errors import UserError
-from verifier.history.schema import GROUP_ATTRIBUTE, INDEX_NAME, KEY_ATTRIBUTE, VALUE_ATTRIBUTE
+from verifier.history.schema import EXPIRES_ATTRIBUTE, GROUP_ATTRIBUTE, INDEX_NAME, KEY_ATTRIBUTE, VALUE_ATTRIBUTE
 from verifier.rundir import Mode
 
 __all__ = ["Progress", "create_global_table", "delete_global_table", "read_replica"]
@@ -54,7 +54,7 @@ def create_global_table(
     The first Region is where the table is created, with the partition key ``pk`` (a string) and on-demand capacity;
     then it is made global and waited for until it is ACTIVE everywhere. What is there already and fits is kept, and
     what an interrupted call left behind is completed. ``needs``: ``streams``, with old and new images, also where the
-    mode would do without; ``index``: items that have a group, by value.
+    mode would do without; ``index``: items that have a group, by value; ``ttl``: a time to live.
 
     Raises UserError: a number of Regions that the mode does not have, a table that is there and is something else, an
     endpoint that cannot be reached or refuses.
@@ -122,6 +122,8 @@ def _create(group: _Group, regions: tuple[str, ...], mode: Mode, witness: str | 
             group.wait_active(home, [region])
     for region in regions:
         group.wait_active(region, [other for other in regions if other != region], witness)
+    if "ttl" in needs:
+        group.expire(home)
     return changed or bool(missing)
 
 
@@ -256,6 +258,15 @@ class _Group:
             # It came into being meanwhile: somebody else's, or our own call, sent again because its answer was lost.
             if _code(error) != "ResourceInUseException":
                 raise self._refused(region, "CreateTable", error) from None
+
+    def expire(self, region: str) -> None:
+        """``UpdateTimeToLive``: items are deleted some time after their :data:`EXPIRES_ATTRIBUTE`."""
+        specification = {"Enabled": True, "AttributeName": EXPIRES_ATTRIBUTE}
+        try:
+            self._send(region, "UpdateTimeToLive", {"TableName": self.table, "TimeToLiveSpecification": specification})
+        except botocore.exceptions.ClientError as error:
+            if "already enabled" not in str(error):
+                raise self._refused(region, "UpdateTimeToLive", error) from None
 
     def delete(self, region: str) -> None:
         """``DeleteTable``: of one Region."""

@@ -73,7 +73,7 @@ class GlobalTableUser(User):
     modes: ClassVar[tuple[Mode, ...]] = ("MREC", "MRSC")
     """Modes of a table on which the workload can be run: those without what it needs refuse it."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """What the table must have besides items: ``streams`` (also in MRSC), ``index`` (by group and value)."""
+    """What the table must have besides items: ``streams`` (also in MRSC), ``index`` (by group and value), ``ttl``."""
 
     region: str
     """Region that serves this user: where it lives, or where the routes lead from there (failover `routed`)."""

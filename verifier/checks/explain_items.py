@@ -227,6 +227,14 @@ def _index_differs(told: _Told) -> str:
     )
 
 
+def _gone_early(told: _Told) -> str:
+    left = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "some time"
+    return (
+        f"{told.who('by')} shows no {told.key} any more, {left} before the end that its last acknowledged write had "
+        "set, and nobody had deleted it: it was gone before its time."
+    )
+
+
 def _lower(text: str) -> str:
     return text[0].lower() + text[1:] if text.startswith("The ") else text
 
@@ -243,6 +251,7 @@ _RULES: Final[Mapping[str, Callable[[_Told], str]]] = {
     "repeat": _repeat,
     "reorder": _reorder,
     "gap": _gap,
+    "gone early": _gone_early,
     "index differs": _index_differs,
     "repeated record": _repeated_record,
     "record out of order": _out_of_order,

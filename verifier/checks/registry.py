@@ -10,6 +10,7 @@ from verifier.checks import counter_sweep, explain, explain_items, explain_order
 from verifier.checks.by_host import by_host
 from verifier.checks.conditions import check_lost_update, check_unique
 from verifier.checks.convergence import check_convergence
+from verifier.checks.expiry import check_expiry
 from verifier.checks.explain import Explainer
 from verifier.checks.index import check_index
 from verifier.checks.ledger import check_lost, check_twice
@@ -208,6 +209,14 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
         explain_items.items,
         ("elements",),
         {"MREC": "invariant", "MRSC": "contract"},
+    ),
+    CheckRow(
+        "expiry",
+        "no item is gone before its time",
+        check_expiry,
+        explain_items.items,
+        ("value", "saw"),
+        {"MREC": "invariant"},
     ),
     CheckRow(
         "gapless",

@@ -40,6 +40,13 @@ ELEMENTS_ATTRIBUTE: Final = "e"
 GROUP_ATTRIBUTE: Final = "g"
 """Item attribute by which the index of our own tables is partitioned (a string), sorted by :data:`VALUE_ATTRIBUTE`."""
 
+EXPIRES_ATTRIBUTE: Final = "expires"
+"""Item attribute with the time after which the store may delete the item (seconds since 1970), where that is on."""
+
+EXPIRY: Final = "TimeToLive"
+"""Error of a row of kind ``delete`` that nobody asked for: the store may carry it out once the item's time is over,
+which ``value`` says (nanoseconds of the worker's monotonic clock). Its outcome is unknown."""
+
 INDEX_NAME: Final = "by-value"
 """The index of tables whose workloads ask for one: items that have a group, by value."""
 
