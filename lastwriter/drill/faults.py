@@ -4,7 +4,7 @@ A fault set here lives as long as this process renews it: every 2 s, gone 10 s a
 window is what the state call showed, not what was asked for.
 
 The emulator itself can be killed and started again, if whoever runs it says how. The faults that were in effect ended
-with it, and are set anew; what is due meanwhile waits.
+with it, and are set anew, as faults of their own; what is due meanwhile waits.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -102,6 +103,7 @@ class FaultController:
         self._faults = [_Fault(scheduled) for scheduled in schedule]
         self._record = record
         self._say = say
+        self._t0_ns = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.error: str | None = None
@@ -125,6 +127,7 @@ class FaultController:
 
     def start(self, t0_ns: int) -> None:
         """Begin the schedule at t0 (monotonic)."""
+        self._t0_ns = t0_ns
         self._thread = threading.Thread(target=self._run, args=(t0_ns,), name="faults", daemon=True)
         self._thread.start()
 
@@ -184,6 +187,10 @@ class FaultController:
         self._down = fault
         self._emulator.kill()
         fault.onset_ns = time.monotonic_ns()
+        for other in self._faults:  # they died with it: nothing is certain of them any more since it was asked for
+            if other is not fault and other.asked_ns is not None and other.healed_ns is None:
+                other.clear_asked_ns = other.clear_asked_ns or fault.asked_ns
+                other.healed_ns = fault.onset_ns
         self._say(f"fault: {fault.scheduled.words}")
         self._write()
 
@@ -197,10 +204,10 @@ class FaultController:
             self._down = None
         fault.healed_ns = time.monotonic_ns()
         self._say("healed: the emulator is back")
-        for other in self._faults:
-            if other.asked_ns is not None and other.clear_asked_ns is None:
-                other.remote = self._port.set(other.scheduled.fault.spec(lease=LEASE_SECONDS).model_dump(mode="json"))
-                other.renewed = time.monotonic()
+        since_t0_s = (fault.healed_ns - self._t0_ns) / 1e9
+        for other in list(self._faults):
+            if other is not fault and other.healed_ns == fault.onset_ns and other.scheduled.end_s > since_t0_s:
+                self._faults.append(_Fault(replace(other.scheduled, id=f"{other.scheduled.id}-again")))
         self._write()
 
     def _heal(self, fault: _Fault) -> None:

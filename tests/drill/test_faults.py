@@ -202,14 +202,16 @@ def test_a_killed_emulator_comes_back_and_other_faults_with_it(port: Port, tmp_p
     assert [fault.healed_ns is None for fault in port.faults.values()] == [False, True, True], "what was due waited"
     controller.stop()
     assert controller.error is None
-    first, death, second = records(path)
+    first, death, second, again = records(path)
+    assert (first.id, again.id) == ("link-cut-1", "link-cut-1-again")
     assert death.onset_ns is not None
     assert death.healed_ns is not None
     assert second.onset_ns is not None
     assert death.healed_ns - death.onset_ns >= 0.25e9
     assert second.onset_ns > death.healed_ns
-    assert first.healed_ns is not None
-    assert first.healed_ns > death.healed_ns
+    assert first.healed_ns == death.onset_ns, "it died with the emulator"
+    assert again.onset_ns is not None
+    assert again.onset_ns > death.healed_ns
 
 
 def test_stopping_starts_a_killed_emulator_again(port: Port, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ Theory of operation
 ``d``  engine, number, Region                                it was delivered
 ``k``  Region, token, digest, seconds since 1970             a transaction was carried out under a request token
 ``t``  number, description                                   a table is now like this (null: it is gone)
+``b``  Region, the end of its ARN, backup                   a backup was made (null: deleted)
+``r``  Region, table, days                                  its past is remembered from now on (null: no more)
 =====  ===================================================  ========================================================
 """
 
@@ -301,7 +303,7 @@ class Tables:
         """Give an engine its number."""
         engine.number = next(self.numbers)
         if isinstance(engine, DurableMrsc):
-            engine.journal.number = engine.number
+            engine.journal.number = engine.number  # type: ignore[attr-defined]
         return engine
 
     def note(self, tables: Iterable[Table]) -> None:

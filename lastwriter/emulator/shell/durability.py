@@ -108,9 +108,9 @@ class Memory:
                 self._recover()
         replies, self._outbox = self._outbox, []
         if self.failing:
-            error = internal_error()
+            refusal = internal_error()
             replies = [
-                (exchange, error.status, error.body()) if status > 0 else (exchange, status, body)
+                (exchange, refusal.status, refusal.body()) if status > 0 else (exchange, status, body)
                 for exchange, status, body in replies
             ]
         if replies:
