@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import shutil
 import socket
@@ -37,19 +38,20 @@ HEADERS = (
     "Host: 127.0.0.1",
     "Accept-Encoding: identity",
     "User-Agent: Boto3/1.43.0 md/Botocore#1.43.0 ua/2.1 os/linux#6 md/arch#x86_64 lang/python#3.11 md/pyimpl#CPython",
-    "X-Amz-Date: 20261001T000000Z",
+    "X-Amz-Date: 20261001T{time:06d}Z",
     "Authorization: AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261001/us-east-1/dynamodb/aws4_request, SignedHeaders="
-    "content-type;host;x-amz-date;x-amz-target, Signature=" + "0123456789abcdef" * 4,
+    "content-type;host;x-amz-date;x-amz-target, Signature={signature}",
     "Content-Type: application/x-amz-json-1.0",
 )
 
 
 def request(operation: str, body: dict[str, object]) -> bytes:
-    """One HTTP request."""
+    """One HTTP request. Its date and its signature are its own, as an SDK's are."""
     data = json.dumps(body).encode()
+    signature = hashlib.sha256(data).hexdigest()
     lines = (
         "POST / HTTP/1.1",
-        *HEADERS,
+        *(line.format(time=int(signature[:4], 16), signature=signature) for line in HEADERS),
         f"X-Amz-Target: DynamoDB_20120810.{operation}",
         f"Content-Length: {len(data)}",
     )

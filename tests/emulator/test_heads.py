@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lastwriter.emulator.shell import http
 from lastwriter.emulator.shell.counts import Counts
-from lastwriter.emulator.shell.heads import learn
+from lastwriter.emulator.shell.heads import Heads, learn, template_of
 from lastwriter.emulator.shell.http import Connection, Exchange
 
 NAMES = [
@@ -98,13 +97,16 @@ def plain(body: bytes = b"{}", *more: bytes, target: bytes = b"DynamoDB_20120810
     return b"\r\n".join([*lines, b"", b""]) + body
 
 
+DATED = [(b"Date: " + date, b"Connection: keep-alive") for date in (b"1", b"2", b"\t", b"\x7f", b" ", b"33")]
+
+
 @st.composite
 def requests(draw: st.DrawFn) -> bytes:
     """Plain ones mostly, and everything that is not quite."""
     body = draw(st.sampled_from([b"", b"{}", b'{"a":1}', b"\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n"]))
     if draw(st.integers(0, 2)):
         target = draw(st.sampled_from([b"DynamoDB_20120810.GetItem", b"", b"Other.Thing"]))
-        more = draw(st.sampled_from([(), (b"Connection: keep-alive",), (b"connection: Keep-Alive", b"A: b")]))
+        more = draw(st.sampled_from([(), (b"Connection: keep-alive",), (b"connection: Keep-Alive", b"A: b"), *DATED]))
         return plain(body, *more, target=target)
     lines = [draw(st.sampled_from(STARTS))]
     lines += [b"X-Amz-Target: t", b"Content-Length: %d" % len(body)] if draw(st.booleans()) else []
@@ -142,7 +144,7 @@ def conversations(draw: st.DrawFn) -> list[bytes]:
 @given(conversations())
 def test_nobody_can_tell_which_way_a_request_was_read(pieces: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(http, "learn", lambda data: None)
+        patch.setattr(Heads, "learn", lambda self, data: None)
         expected = conversation(pieces)
     assert conversation(pieces) == expected
 
@@ -195,3 +197,53 @@ def test_a_layout_reads_nothing_but_its_own(other: bytes) -> None:
     assert layout is not None
     assert layout.read(plain(b"[]")) == (b"DynamoDB_20120810.GetItem", b"[]")
     assert layout.read(other) is None
+
+
+def dated(date: bytes, body: bytes = b"{}") -> bytes:
+    return plain(body, b"X-Amz-Date: " + date, b"Connection: keep-alive", b"Signature: a" + date)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        dated(b"33").replace(b"keep-alive", b"keep-alivE"),
+        dated(b"33").replace(b"Host: x", b"Host: y"),
+        dated(b"33").replace(b"Signature: a", b"signature: a"),
+        dated(b"33").replace(b"Item", b"Itex"),
+        dated(b"333"),
+        dated(b"3\n"),
+        dated(b"\r\n"),
+        dated(b"3\x00"),
+        dated(b"3\xff"),
+        dated(b"33") + b"P",
+        dated(b"33")[:-1],
+        dated(b"33")[:-3],
+        dated(b"33").replace(b"Length: 2", b"Length: a"),
+        dated(b"33").replace(b"Length: 2", b"Length:  "),
+        dated(b"33", b"1234567890"),
+    ],
+)
+def test_a_template_reads_nothing_but_its_own(other: bytes) -> None:
+    template = template_of(dated(b"11")[:-2], dated(b"22")[:-2], b"DynamoDB_20120810.GetItem")
+    assert template is not None
+    assert template.read(dated(b"3a", b"[]")) == (b"DynamoDB_20120810.GetItem", b"[]")
+    assert template.read(dated(b"33", b"123456789")) == (b"DynamoDB_20120810.GetItem", b"123456789")
+    assert template.read(other) is None
+
+
+def test_heads_that_differ_in_what_matters_make_no_template() -> None:
+    head, target = plain(b""), b"DynamoDB_20120810.GetItem"
+    assert template_of(head, plain(b"", b"A: b"), target) is None
+    assert template_of(plain(b"", b"Connection: keep-alive"), plain(b"", b"Connection: Keep-alive"), target) is None
+    assert template_of(plain(b"", b"A: b"), plain(b"", b"B: b"), target) is None
+    assert template_of(plain(b"", b"A: b", b"C: dd"), plain(b"", b"A: bb", b"C: d"), target) is None
+
+
+def test_the_third_request_of_a_client_is_read_by_comparing() -> None:
+    heads = Heads()
+    heads.learn(dated(b"11"))
+    for date in (b"22", b"33"):
+        assert heads.read(dated(date)) == (b"DynamoDB_20120810.GetItem", b"{}")
+    heads._layout = None
+    assert heads.read(dated(b"44")) == (b"DynamoDB_20120810.GetItem", b"{}")
+    assert heads.read(dated(b"4\n")) is None

@@ -32,7 +32,7 @@ import orjson
 from lastwriter.emulator.requests.errors import internal_error
 from lastwriter.emulator.shell.counts import Counts
 from lastwriter.emulator.shell.encodings import BadEncodingError, accepted, compressed, unpacked
-from lastwriter.emulator.shell.heads import Layout, headers_of, learn
+from lastwriter.emulator.shell.heads import Heads, headers_of
 from lastwriter.emulator.shell.inbox import Inbox
 
 MAX_BODY_BYTES: Final = 16 * 1024 * 1024
@@ -41,7 +41,6 @@ MAX_UNPACKED_BYTES: Final = 64 * 1024 * 1024
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_PIPELINED: Final = 1000
 _LINGER_S: Final = 1.0
-_LESSONS: Final = 16  # then a connection whose heads differ all the time is left to llhttp
 _REASONS: Final = {
     200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
     409: "Conflict", 413: "Payload Too Large", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
@@ -172,9 +171,8 @@ class Connection(asyncio.Protocol):
         "_expect",
         "_head_bytes",
         "_headers",
+        "_heads",
         "_inbox",
-        "_layout",
-        "_lessons",
         "_parser",
         "_path",
         "_paused",
@@ -196,8 +194,7 @@ class Connection(asyncio.Protocol):
         self._blocked = False  # the peer does not read
         self._paused = False  # we do not read
         self._refused = False
-        self._layout: Layout | None = None  # of the heads that this client sends
-        self._lessons = _LESSONS
+        self._heads = Heads()
         self.on_message_begin()
         self._between = True  # the parser has seen the end of a request, and nothing of another
 
@@ -241,8 +238,8 @@ class Connection(asyncio.Protocol):
             return
         between = self._between
         service = self._service
-        if between and self._layout is not None and not service.hanging:
-            plain = self._layout.read(data)
+        if between and not service.hanging:
+            plain = self._heads.read(data)
             if plain is not None:
                 exchange = self._signed(data, plain[1]) if service.signed else Exchange(self, True)
                 exchanges = self.exchanges
@@ -258,9 +255,8 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-            if between and self._between and self._lessons:
-                self._lessons -= 1
-                self._layout = learn(data)
+            if between and self._between:
+                self._heads.learn(data)
         except httptools.HttpParserUpgrade:
             self._refuse(400, "Upgrade is not supported")
         except httptools.HttpParserError:
