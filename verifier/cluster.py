@@ -24,6 +24,8 @@ from verifier.remote import Place
 from verifier.rundir import RunDirectory
 
 _CONNECT_S = 20
+_ITEMS = ("initial/", "final/", "index/", "streams/")
+"""Folders of a run that whoever judges a part reads."""
 
 
 @contextlib.contextmanager
@@ -129,5 +131,5 @@ def _of_part(piece: dict[int, pa.Table], number: int) -> pa.Table | None:
 def _judge(
     keys: PartKeys, place: Place, context: Context, asked: Sequence[Asked], pieces: Sequence[pa.Table | None]
 ) -> Part:
-    with place.at_hand(lambda file: file.startswith(("initial/", "final/"))) as directory:
+    with place.at_hand(lambda file: file.startswith(_ITEMS)) as directory:
         return judge_pieces(keys, directory, context, asked, [piece for piece in pieces if piece is not None])

@@ -24,7 +24,7 @@ from verifier.checks import explain
 from verifier.checks.findings import candidates, listed, severity
 from verifier.checks.ledger import balance_of
 from verifier.checks.registry import CHECK, CheckRow
-from verifier.checks.types import Context, Result, Violation, counted, join_notes
+from verifier.checks.types import Context, Result, Violation, counted, join_notes, pieces_of
 from verifier.contract import applicable, violations
 from verifier.history.columns import History
 from verifier.history.parts import read_piece, write_piece
@@ -146,8 +146,8 @@ def conclude(parts: Sequence[CheckPart]) -> Concluded:
     verdict = merge(one.verdict for one in judging)
     counting = [at for at, one in enumerate(results) if not (verdict == "violated" and one.verdict == "possible")]
     exercised = sum(one.exercised for one in results)
-    # Why a part shows nothing matters only if no part does; what was left out always does.
-    notes = [one.note if one.exercised or one.failed or not exercised else counted(one.note) for one in results]
+    notes = _notes([one for one in results if one.exercised] or results) + [one.note for one in results if one.failed]
+    notes += [counted(one.note) for one in results if not one.failed]
     ranked = sorted(((one, at) for at in counting for one in parts[at].candidates), key=lambda pair: pair[0].severity)
     chosen = [ranked[place] for place in listed([one.rule for one, _ in ranked])]
     return Concluded(
@@ -161,6 +161,12 @@ def conclude(parts: Sequence[CheckPart]) -> Concluded:
         places=tuple((at, one.place) for one, at in chosen),
         parts=tuple(counting),
     )
+
+
+def _notes(results: Sequence[Result]) -> list[str | None]:
+    """Sentences without a number: what is true of the whole is said of every part."""
+    said = [[piece for piece in pieces_of(one.note) if counted(piece) is None] if one.note else [] for one in results]
+    return [piece for piece in said[0] if all(piece in others for others in said)]
 
 
 def told(part: Part) -> Part:

@@ -106,6 +106,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         return ArrowFSWrapper(S3FileSystem(endpoint_override=endpoint)), path
     try:
-        return fsspec.core.url_to_fs(url)
+        system, within = fsspec.core.url_to_fs(url)
+        return system, within
     except ImportError as error:
         raise RecordError(f"{url}: {protocol}:// needs a driver of its own ({error})") from None

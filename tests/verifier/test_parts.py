@@ -6,6 +6,7 @@ import difflib
 import itertools
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.verifier.builders import Op, add, numbered, write_run
+from tests.verifier.checks.test_sets import one_element
+from tests.verifier.checks.test_transactions import one_region
 from tests.verifier.generators import counter_history, damaged, register_history, side_by_side
 from tests.verifier.stores import simulate
 from tests.verifier.test_verify import MS, record
@@ -132,6 +135,16 @@ def test_items_of_one_logical_key_and_of_one_transaction_stay_together(tmp_path:
     ]
     directory = write_run(tmp_path / "run", ops, mode="MRSC")
     assert_same_in_parts(directory, (1, 7))
+
+
+def test_sets_and_transactions(tmp_path: Path) -> None:
+    rng = random.Random(4)
+    sets = [op for number in range(60) for op in one_element(rng, f"set-{number}")]
+    banks = [one_region(rng, 12) for _ in range(12)]
+    ops = side_by_side([*(numbered(bank) for bank in banks), numbered(sets)])
+    ops = [replace(op, process=op.op or 0, intent=op.op) for op in ops]
+    directory = write_run(tmp_path / "run", ops, mode="MREC")
+    assert_same_in_parts(directory, (10, 60))
 
 
 def test_seconds_in_which_a_worker_sent_late(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def check_index(history: History, context: Context) -> Result:
         exercised += len(held)
         wrong = [key for key in sorted(held.keys() | indexed.keys()) if held.get(key) != indexed.get(key)]
         keys = np.array(wrong, np.int64)
-        when = int(index.end_ns.max()) if len(index.end_ns) else int(history.end_ns.max())
+        when = index.read_ns[1] if index.read_ns is not None else int(history.end_ns.max())
         nobody, places = np.full(len(keys), -1, np.int64), np.full(len(keys), at, np.int64)
         found.append(Found("index differs", keys, np.full(len(keys), when), {"by": nobody}, replica=places))
     notes = [_behind(history, context)]

@@ -22,7 +22,7 @@ import numpy as np
 
 from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.lineage import lineage_of
-from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, of_kind, updates, writers_of
+from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, may_remove, of_kind, updates, writers_of
 from verifier.checks.types import Context, Note, Result, noted
 from verifier.history.columns import NO_CODE, NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
@@ -141,7 +141,7 @@ def check_bank(history: History, context: Context) -> Result:
         np.add.at(totals, group_of[replica_here.key[mine]], value[mine])
         wrong = np.flatnonzero(banks & (totals != expected))
         first = np.array([int(np.flatnonzero(group_of == one)[0]) for one in wrong.tolist()], np.int64)
-        when = int(replica_here.end_ns.max()) if len(replica_here.end_ns) else int(history.end_ns.max())
+        when = replica_here.read_ns[1] if replica_here.read_ns is not None else int(history.end_ns.max())
         nobody = np.full(len(wrong), -1, np.int64)
         places = np.full(len(wrong), at, np.int64)
         found.append(Found("total", first, np.full(len(wrong), when), {"by": nobody}, replica=places))
@@ -245,7 +245,7 @@ def _places(history: History, context: Context, rows: Int64) -> tuple[Int64, Boo
 def _deleted(history: History) -> Bool:
     """Keys whose item may have been absent again (k)."""
     removing = of_kind(history, Kind.DELETE) & (history.outcome != Outcome.FAIL)
-    if history.lost and bool(removing.any()):
+    if history.lost and may_remove(history):
         return np.ones(len(history.keys), np.bool_)
     return keys_with(history, removing)
 

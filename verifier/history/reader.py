@@ -196,7 +196,7 @@ def read_worker(path: Path) -> WorkerRecord:
 def replica_keys(directory: RunDirectory) -> list[str]:
     """Keys of all items that stand in any replica, before the run or at its end."""
     keys: dict[str, None] = {}
-    for when in ("initial", "final"):
+    for when in ("initial", "final", "index"):
         for path in sorted((directory.path / when).glob("*.parquet")):
             with _reading(path):
                 file = pq.ParquetFile(path, page_checksum_verification=True)
