@@ -70,10 +70,24 @@ def test_a_replica_is_filled_in_steps_and_serves_nothing_before() -> None:
     assert refused.body
     assert "is being used" in refused.body["message"]
     assert w.send(EAST, "UpdateTable", DeletionProtectionEnabled=True).error == "ResourceInUseException"
+    assert w.send(EAST, "DeleteTable").error == "ResourceInUseException"
     w.wait(S + 50 * MS)
     assert table(w, OHIO)["TableStatus"] == table(w, EAST)["TableStatus"] == "ACTIVE"
     assert "ReplicaStatusPercentProgress" not in replica(w, OHIO)
     assert count(w, OHIO) == 200
+
+
+def test_no_member_changes_while_another_is_filled() -> None:
+    w = world(100, fill_rate=50)
+    add(w, OREGON)
+    w.wait(3 * S)
+    add(w, OHIO)
+    for region in (EAST, OREGON):
+        assert w.send(region, "UpdateTable", TableClass="STANDARD").error == "ResourceInUseException"
+        more = [{"Create": {"RegionName": "eu-west-1"}}]
+        assert not w.send(region, "UpdateTable", ReplicaUpdates=more).ok
+    w.wait(5 * S)  # from two Regions
+    assert w.send(OREGON, "UpdateTable", TableClass="STANDARD").ok
 
 
 def test_what_is_written_meanwhile_arrives_and_is_not_overwritten_by_what_is_copied() -> None:

@@ -156,7 +156,7 @@ class ControlPlane(Directory):
             self._membership.change(member, change.membership)
         else:
             check_free(member.table, request)
-            if member.status != "ACTIVE":
+            if member.status != "ACTIVE" or any(one.joining for one in member.table.members.values()):
                 raise in_use()
             self.properties.change(member, request)
         return {"TableDescription": describe(member, self.wall())}
