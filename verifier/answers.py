@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from verifier.history.columns import Bool, History
-from verifier.history.schema import ALREADY_APPLIED
+from verifier.history.schema import ALREADY_APPLIED, EXPIRY
 
 CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailedException", ALREADY_APPLIED})
 """The condition of a write did not hold: an answer."""
@@ -37,3 +37,8 @@ def with_error(history: History, *names: str, invert: bool = False) -> Bool:
     wanted = np.array([*(name in names for name in history.errors), False])
     hit = np.asarray(wanted[history.error], np.bool_) if wanted.any() else np.zeros(len(history), np.bool_)
     return ~hit if invert else hit
+
+
+def asked(history: History) -> Bool:
+    """Rows that somebody asked for: not the deletions that a time to live may bring about."""
+    return with_error(history, EXPIRY, invert=True)

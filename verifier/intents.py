@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.answers import CONDITION_FAILED, IN_FLIGHT, with_error
+from verifier.answers import CONDITION_FAILED, IN_FLIGHT, asked, with_error
 from verifier.checks.types import Context
 from verifier.history.columns import NO_CODE, Bool, History, Int64, one_row_each
 from verifier.history.schema import ALREADY_APPLIED, Outcome
@@ -60,13 +60,16 @@ def population_names(history: History) -> tuple[str, ...]:
 
 
 def _made(history: History) -> IntentTable:
-    size = len(history)
-    conditional = with_error(history, *CONDITION_FAILED)
-    ok = (history.outcome == Outcome.OK) | with_error(history, ALREADY_APPLIED)  # an earlier attempt took effect
-    maybe = history.outcome == Outcome.UNKNOWN
-    stopped = with_error(history, IN_FLIGHT)
-    if not size or (int(history.attempt.max()) <= 1 and not _several_rows(history)):
-        rows = np.arange(size, dtype=np.int64)
+    rows = np.flatnonzero(asked(history))
+    intent, end = history.intent[rows], history.end_ns[rows]
+    attempt = history.attempt[rows].astype(np.int64)
+    conditional = with_error(history, *CONDITION_FAILED)[rows]
+    applied = with_error(history, ALREADY_APPLIED)[rows]  # an earlier attempt took effect
+    ok = (history.outcome[rows] == Outcome.OK) | applied
+    maybe = history.outcome[rows] == Outcome.UNKNOWN
+    stopped = with_error(history, IN_FLIGHT)[rows]
+    size = len(rows)
+    if not size or (int(attempt.max()) <= 1 and not _several_rows(history)):
         return IntentTable(
             first=rows,
             last=rows,
@@ -74,28 +77,26 @@ def _made(history: History) -> IntentTable:
             succeeded=ok,
             answered=ok | conditional,
             unknown=maybe,
-            final_ns=history.end_ns,
+            final_ns=end,
             in_order=~stopped,
         )
-    order = np.argsort(history.intent, kind="stable")
-    begins = np.flatnonzero(np.diff(history.intent[order], prepend=history.intent[order[0]] - 1))
-    attempt = history.attempt[order].astype(np.int64)
-    place = attempt * size + np.arange(size)
+    order = np.argsort(intent, kind="stable")
+    begins = np.flatnonzero(np.diff(intent[order], prepend=intent[order[0]] - 1))
+    place = attempt[order] * size + np.arange(size)
     first, last = (order[reduce(place, begins) % size] for reduce in (np.minimum.reduceat, np.maximum.reduceat))
     never = np.iinfo(np.int64).max
-    succeeded_ns = np.minimum.reduceat(np.where(ok, history.end_ns, never)[order], begins)
-    refused_ns = np.maximum.reduceat(np.where(conditional, history.end_ns, -never)[order], begins)
+    succeeded_ns = np.minimum.reduceat(np.where(ok, end, never)[order], begins)
+    refused_ns = np.maximum.reduceat(np.where(conditional, end, -never)[order], begins)
     succeeded = succeeded_ns < never
     answered = succeeded | (refused_ns > -never)
-    final = np.where(succeeded, succeeded_ns, np.where(answered, refused_ns, history.end_ns[last]))
     return IntentTable(
-        first=first,
-        last=last,
-        attempts=np.maximum.reduceat(attempt, begins),
+        first=rows[first],
+        last=rows[last],
+        attempts=np.maximum.reduceat(attempt[order], begins),
         succeeded=succeeded,
         answered=answered,
         unknown=np.logical_or.reduceat(maybe[order], begins) & ~answered,
-        final_ns=final,
+        final_ns=np.where(succeeded, succeeded_ns, np.where(answered, refused_ns, end[last])),
         in_order=~np.logical_or.reduceat(stopped[order], begins),
     )
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, with_error
+from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, asked, with_error
 from verifier.checks.ledger import Balance, Fate
 from verifier.checks.marks import updates
 from verifier.checks.types import Context
@@ -55,8 +55,9 @@ def count_intents(history: History, context: Context, balance: Balance) -> Tally
     counts |= _counted(_ALL, table.attempts, table.answered, took, users)
     counts[f"{_ALL}|succeeded"] = int((table.succeeded & users).sum())
     counts[f"{_ALL}|unknown"] = int((table.unknown & users).sum())
-    counts[f"{_ALL}|updates"] = int(updates(history).sum())
-    counts[f"{_ALL}|unknown_updates"] = int((updates(history) & (history.outcome == Outcome.UNKNOWN)).sum())
+    changing = updates(history) & asked(history)
+    counts[f"{_ALL}|updates"] = int(changing.sum())
+    counts[f"{_ALL}|unknown_updates"] = int((changing & (history.outcome == Outcome.UNKNOWN)).sum())
     counts[f"{_ALL}|conflicts"] = int(with_error(history, CONFLICT).sum())
     counts[f"{_ALL}|throttled"] = int(with_error(history, *THROTTLED).sum())
     counts[f"{_ALL}|condition_failed"] = int(with_error(history, *CONDITION_FAILED).sum())

@@ -71,6 +71,16 @@ def test_an_attempt_that_finds_its_intent_applied_already_makes_it_a_success(tmp
     assert intents.max_ms == 110.0
 
 
+def test_deletions_that_nobody_asked_for_are_no_intents(tmp_path: Path) -> None:
+    ops = attempts(1, "ThrottlingException", "ok", first=1)
+    ops.append(
+        Op("delete", 2 * S, 2 * S, key="plain-1", op=9, intent=1, attempt=2, outcome="unknown", error="TimeToLive")
+    )
+    ops.append(Op("delete", 3 * S, 3 * S, key="plain-1", op=10, outcome="unknown", error="TimeToLive"))
+    intents = judged(tmp_path, ops).intents
+    assert (intents.intents, intents.attempts, intents.succeeded, intents.unknown) == (1, 2, 1, 0)
+
+
 def test_cells_are_by_load_and_fault(tmp_path: Path) -> None:
     fault = FaultRecord(id="cut-1", kind="link-cut", links=[], asked_ns=5 * S, onset_ns=5 * S, healed_ns=9 * S)
     ops = [

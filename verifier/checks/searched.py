@@ -1,6 +1,7 @@
 """Keys that the exact checks leave out, judged by the general search (:mod:`verifier.search`).
 
-- An item that is deleted: "no such item" is then not one state but many, so that a read of it names no write.
+- An item that is deleted, by somebody or by its time to live: "no such item" is then not one state but many, so that a
+  read of it names no write.
 - A condition that failed without handing the item back: it says only that the state was another one.
 - A key whose order is known in part only, because several hosts recorded it (:mod:`verifier.checks.by_host`).
 
@@ -24,7 +25,7 @@ from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import AllFindings, Check, Context, Replica, Result, Violation, join_notes, noted
 from verifier.foreign.run import counter_keys, operations_of_rows
 from verifier.history.columns import NO_CODE, NULL, Bool, History, Int64
-from verifier.history.schema import ABSENT, Kind, Outcome
+from verifier.history.schema import ABSENT, EXPIRY, Kind, Outcome
 from verifier.search.judge import witness_of
 from verifier.search.linearise import Limits, linearise
 from verifier.search.mixed import explained
@@ -171,7 +172,9 @@ def operations_on(
 ) -> list[Placed]:
     """What is known of one key in the order of starts: its rows, what it began with, and the final sweep."""
     counters = counter_keys(history) if model is COUNTER else np.zeros(len(history.keys), np.bool_)
-    refused = history.errors.index(_REFUSED) if _REFUSED in history.errors else NO_CODE - 1
+    refused, expiry = (
+        history.errors.index(name) if name in history.errors else NO_CODE - 1 for name in (_REFUSED, EXPIRY)
+    )
     placed: list[Placed] = []
     for row, operation in operations_of_rows(history, counters, rows):
         call = operation.call
@@ -181,7 +184,10 @@ def operations_on(
             continue
         if call.answer == "unknown" and call.function in model.reads:
             continue
-        placed.append((row, replace(operation, call=call)))
+        start = operation.start
+        if history.error[row] == expiry and history.value[row] != NULL and context.clocks is None:
+            start = max(start, int(history.value[row]))  # not before the item's time is over
+        placed.append((row, replace(operation, call=call, start=start)))
     first = min((operation.start for _, operation in placed), default=0)
     for replica in list(context.initial.values())[:1]:
         shown = _shown(replica, key, model)

@@ -111,6 +111,13 @@ def test_the_final_items_and_what_the_run_began_with_count() -> None:
     assert check_searched(*build(ops)).verdict == "violated"
 
 
+def test_an_item_may_be_gone_once_its_time_is_over_and_not_before() -> None:
+    ops = [write(1, 2, op=1), delete(3, 3, op=2, outcome="unknown", error="TimeToLive", value=50)]
+    assert check_searched(*build([*ops, read(60, 61, op=3, saw=ABSENT)])).verdict == "holds"
+    assert check_searched(*build([*ops, read(60, 61, op=3, saw=1)])).verdict == "holds"
+    assert check_searched(*build([*ops, read(10, 11, op=3, saw=ABSENT)])).verdict == "violated"
+
+
 def test_a_condition_that_failed_though_it_held_is_found() -> None:
     ops = [write(1, 2, op=1), Op("cas", 3, 4, op=2, expect=1, outcome="fail", error=REFUSED), read(5, 6, saw=1, op=3)]
     assert check_searched(*build(ops)).verdict == "violated"
