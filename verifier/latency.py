@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.answers import timed
+from verifier.answers import timed, with_error
 from verifier.checks.types import Context
 from verifier.distribution import Distribution
 from verifier.history.columns import History
-from verifier.history.schema import Outcome
+from verifier.history.schema import EXPIRY, Outcome
 from verifier.verdict import LatencyRow
 from verifier.windows import window_mask, window_names
 
@@ -49,6 +49,7 @@ def latencies_of(history: History, context: Context) -> dict[Group, Latencies]:
     order = np.argsort(group.astype(np.int16), kind="stable")  # 16 bits: a radix sort
     bounds = np.searchsorted(group[order], np.arange(len(history.regions) * kinds + 1))
     counted = timed(history)[order]
+    asked = with_error(history, EXPIRY, invert=True)[order]
     outcome = history.outcome[order]
     latency = (history.end_ns - history.scheduled_ns)[order]
     service = (history.end_ns - history.start_ns)[order]
@@ -59,6 +60,7 @@ def latencies_of(history: History, context: Context) -> dict[Group, Latencies]:
         for at in range(len(bounds) - 1):
             here = np.arange(bounds[at], bounds[at + 1])
             picked = here if inside is None else here[inside[here]]
+            picked = picked[asked[picked]]
             if not len(picked):
                 continue
             of, answered = outcome[picked], picked[counted[picked]]

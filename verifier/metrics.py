@@ -15,7 +15,7 @@ from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result
 from verifier.distribution import NOTHING, Distribution
 from verifier.history.columns import NO_CODE, Bool, History
-from verifier.history.schema import Kind, Outcome
+from verifier.history.schema import EXPIRY, Kind, Outcome
 from verifier.intents import intents_of
 from verifier.rpo import losses_of, rpo_rows
 from verifier.rto import count_windows, rto_rows
@@ -398,7 +398,7 @@ def _intents(facts: Facts, selection: Selection) -> Bool:
 
 def _select(facts: Facts, selection: Selection) -> Bool:
     history = facts.history
-    chosen = np.ones(len(history), np.bool_)
+    chosen = with_error(history, EXPIRY, invert=True)  # those nobody asked for
     if selection.region is not None:
         code = history.regions.index(selection.region) if selection.region in history.regions else NO_CODE - 1
         chosen &= history.region == code

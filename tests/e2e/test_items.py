@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 TRANSFERS = """
   - {workload: transfers, pattern: home-region, rate: 20/s, keys: {count: 3}, retry: jittered}
   - {workload: transfers, pattern: conditional, rate: 15/s, keys: {count: 1, prefix: shared-bank}, retry: jittered}
+  - {workload: logins, rate: 15/s}
 """
 PROFILE = """
 name: items
@@ -54,9 +55,9 @@ def test_in_mrec_what_two_regions_write_is_lost_and_the_contract_kept(tmp_path: 
     """One drill for all of them: kinds in the record, checks exercised, each promise kept, each loss named."""
     done = run(tmp_path)
     assert done.exit_code == 0, done.stdout
-    for name in (*ITEMS, "torn", "long_fork", "bank", "twice"):
+    for name in (*ITEMS, "torn", "long_fork", "bank", "twice", "expiry"):
         assert done.check(name).exercised, name
-    for name in ("torn", "long_fork", "streams", "index"):
+    for name in ("torn", "long_fork", "streams", "index", "expiry"):
         assert done.check(name).verdict == "holds", done.check(name)
     for name in ("sets", "gapless", "stock"):
         assert done.check(name).verdict == "violated"
