@@ -204,7 +204,9 @@ class Failover:
         if self._moves_homes:
             for region, other in changes.items():
                 homes[region] = (other, homes.get(region, (region, FIRST_EPOCH))[1] + 1)
-        routing = self._routing = Routing(number, to, homes, lost, self._health.ttl)
+        returns = any(region == other for region, other in changes.items())
+        handover_s = self._health.handover if returns else 0.0
+        routing = self._routing = Routing(number, to, homes, lost, self._health.ttl, handover_s)
         for region, other in changes.items():
             facts = {"event": "decided", "number": number, "region": region, "to": other, "at_ns": decided_ns}
             self.note({**facts, "epoch": homes[region][1]} if self._moves_homes else facts)

@@ -138,6 +138,11 @@ class Health(_Strict):
         description="when users return to a Region that is healthy again; drained: when what was written elsewhere "
         "arrives there in time",
     )
+    handover: Duration = Field(
+        0.0,
+        description="failback: users send nothing until the route's ttl and this have passed, so that nobody writes "
+        "elsewhere any more and what was written there has arrived; 0: they go on at once",
+    )
     drained_within: Duration = Field(
         2.0, gt=0, description="failback drained: a canary's beat is seen in the Region that returns no later than this"
     )

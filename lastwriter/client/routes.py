@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import gevent
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lastwriter.client.clock import monotonic_ns
+from lastwriter.client.protocol import DynamoClient, Reply
 from lastwriter.client.recorder import Recorder, Rows
 from lastwriter.client.table import Table
 from verifier.history.schema import UPDATES, Outcome
@@ -48,10 +49,30 @@ class Routing:
     """Regions that this decision gives up → Region that takes over."""
     ttl_s: float = 0.0
     """How long a user may go on by the decision before."""
+    handover_s: float = 0.0
+    """How long users that return to their Region wait on top of that; 0: they do not wait at all."""
+    waits_until_ns: int = 0
+    """When they go on, by this worker's clock; 0: at once. Set by the worker."""
 
     def message(self) -> dict[str, Any]:
         """For the workers."""
         return asdict(self)
+
+
+class WaitingClient:
+    """A client that sends nothing before its time."""
+
+    def __init__(self, client: DynamoClient, until_ns: int) -> None:
+        self._client, self._until_ns = client, until_ns
+
+    def request(self, operation: str, body: dict[str, Any]) -> Reply:
+        """See :class:`~lastwriter.client.protocol.DynamoClient`."""
+        while (left_ns := self._until_ns - monotonic_ns()) > 0:
+            gevent.sleep(left_ns / 1e9)
+        return self._client.request(operation, body)
+
+    def close(self) -> None:
+        """Not ours: others use it."""
 
 
 class RoutedUser(Protocol):
@@ -114,6 +135,9 @@ class Routes:
     def take(self, routing: Routing) -> None:
         """A decision of the master: sweep what is lost, and let the users follow one by one."""
         if routing.number > self.now.number:
+            if routing.handover_s:
+                wait_ns = int((routing.ttl_s + routing.handover_s) * 1e9)
+                routing = replace(routing, waits_until_ns=monotonic_ns() + wait_ns)
             self.now = routing
             if self._following is not None:
                 self._following.kill()

@@ -39,7 +39,7 @@ from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.patterns import Counter, counter_of
 from lastwriter.client.plan import OWNED, Load, Pattern
 from lastwriter.client.retry import Attempts, Breaker
-from lastwriter.client.routes import Routing
+from lastwriter.client.routes import Routing, WaitingClient
 from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.stream_reader import Records, StreamReader
 from lastwriter.client.table import Recording, Table
@@ -136,7 +136,10 @@ class GlobalTableUser(User):
         assert self._worker is not None
         asked = self.regions[0] if self.load.pattern == "leader" else self.lives_in
         self.region = routing.to.get(self.lives_in, self.lives_in)
-        self.table = self.table_in(routing.to.get(asked, asked))
+        before, self.table = self.table, self.table_in(routing.to.get(asked, asked))
+        if routing.waits_until_ns and self.table.region == asked != before.region:
+            client = self._worker.client(asked, self.load)
+            self.table = self.table.in_region(asked, WaitingClient(client, routing.waits_until_ns))
         self._breaker = self._worker.breaker(self.table.region) if self._breaker is not None else None
         if self.load.pattern in OWNED and routing.homes:
             self.epochs = {region: epoch for region, (_, epoch) in routing.homes.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from lastwriter.client.plan import Health, Keys, Load, LoadPlan
 from lastwriter.client.protocol import Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import BREAKER_FAILURES, Attempts, Breaker
-from lastwriter.client.routes import SWEEP, Routes, Routing
+from lastwriter.client.routes import SWEEP, Routes, Routing, WaitingClient
 from lastwriter.client.table import KeyCodes, Table
 from verifier.history.schema import Outcome
 from verifier.history.stream import WorkerStream
@@ -249,6 +250,36 @@ def test_an_older_decision_that_arrives_late_moves_nobody(tmp_path: Path) -> Non
         routes.take(Routing(number, {A: REGIONS[number]}))
     gevent.sleep(0.01)
     assert (user.region, user.moves) == (C, [2])
+    routes.close()
+    recorder.close()
+
+
+def test_users_that_return_wait_until_nobody_is_left_elsewhere(watched: Any, tmp_path: Path) -> None:
+    run = watched(handover="30ms", failback="at-once")
+    run.world.down.add(A)
+    assert run.routed({A: B}).handover_s == 0, "nobody waits on the way there"
+    run.world.down.clear()
+    back = run.routed({})
+    assert back.handover_s == pytest.approx(0.03)
+    recorder = Recorder(tmp_path / "worker-0.arrow", 0)
+    routes = Routes(recorder, list, lambda facts: None, lambda region: None, lambda: None, 1)  # type: ignore[arg-type, return-value]
+    taken_ns = time.monotonic_ns()
+    routes.take(back)
+    assert routes.now.waits_until_ns >= taken_ns + 50_000_000, "the ttl of the route, and the handover"
+    until_ns = routes.now.waits_until_ns
+    sent_ns = []
+
+    class Stamped:
+        def request(self, operation: str, body: dict[str, Any]) -> Reply:
+            sent_ns.append(time.monotonic_ns())
+            return OK
+
+        def close(self) -> None: ...
+
+    client = WaitingClient(Stamped(), until_ns)
+    for _ in range(3):
+        client.request("GetItem", {})
+    assert min(sent_ns) >= until_ns
     routes.close()
     recorder.close()
 

@@ -127,6 +127,20 @@ def test_in_mrsc_nothing_is_lost_on_the_way(tmp_path: Path) -> None:
     assert (rpo.missing, rpo.time_ms) == (0, 0.0)
 
 
+@pytest.mark.long
+def test_with_a_handover_only_the_way_there_costs_anything(tmp_path: Path) -> None:
+    waits = ("--set", "health.handover=2s", "--set", "phases.recovery.short=12s")
+    run = drill("region-down-failover", "--short", "--seed", "1", *waits, cwd=tmp_path)
+    assert run.exit_code == 0, run.stderr + run.stdout
+    ledger = run.verdict.ledger.intent
+    assert ledger is not None
+    assert set(ledger.lost_by_region) == {LOST}, "nobody else wrote what somebody wrote over"
+    (there, _) = only(events(run), "decided")
+    history = read_history(run.directory)
+    ends = dict(zip(history.op.tolist(), history.end_ns.tolist(), strict=True))
+    assert all(ends[row["op"]] < there.at_ns for row in run.lost)
+
+
 RETRY = """
 name: next-endpoint
 hypothesis: A client that tries the next Region after an unanswered write applies writes twice.
@@ -144,6 +158,7 @@ expect:
 """
 
 
+@pytest.mark.long
 def test_a_retry_in_the_next_region_is_answered_and_applied_twice(tmp_path: Path) -> None:
     (tmp_path / "next-endpoint.yaml").write_text(RETRY)
     run = drill("next-endpoint.yaml", "--seed", "1", cwd=tmp_path)

@@ -127,6 +127,7 @@ expect:
 """
 
 
+@pytest.mark.long
 def test_one_that_remembers_the_last_request_only_applies_twice(tmp_path: Path) -> None:
     (tmp_path / "forgetful.yaml").write_text(FORGETFUL)
     run = drill("forgetful.yaml", "--seed", "1", cwd=tmp_path)
