@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.emulator.test_durable import restored
 from tests.emulator.virtual import (
     EAST,
     MS,
@@ -350,3 +351,21 @@ def _units(reads: int, writes: int) -> dict[str, Any]:
 
 def _index(reads: int, writes: int) -> dict[str, Any]:
     return indexed_request()["GlobalSecondaryIndexes"][0] | _units(reads, writes)
+
+
+def test_what_waited_for_units_when_the_emulator_was_killed_arrives_after_all() -> None:
+    settings: dict[str, Any] = {**ON, "table_burst": "1s"}
+    records: list[list[Any]] = []
+    w = World("MREC", create=provisioned(1000, 10), records=records, **settings)
+    cut = w.cut(EAST, OHIO)
+    for number in range(100):
+        assert w.put(EAST, f"k{number}", "x").ok
+        w.wait(100 * MS)
+    w.heal(cut)
+    w.wait(S)
+    assert w.core.control.members[OHIO][TABLE].store.meter.waiting > 50
+    again = restored(records, w, start=True, **settings)
+    again.wait(S)
+    assert again.core.control.members[OHIO][TABLE].store.meter.waiting > 0, "units are spent there too"
+    again.settle()
+    assert all(again.value(OHIO, f"k{number}") == "x" for number in range(100))
