@@ -96,8 +96,9 @@ def _declared(locustfile: Path, name: str) -> tuple[str, ...]:
     try:
         tree = ast.parse(locustfile.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            targets = node.targets if isinstance(node, ast.Assign) else ()
-            if [one.id for one in targets if isinstance(one, ast.Name)] == [name]:
+            if not isinstance(node, ast.Assign):
+                continue
+            if [one.id for one in node.targets if isinstance(one, ast.Name)] == [name]:
                 return tuple(ast.literal_eval(node.value))
     except (OSError, ValueError, SyntaxError, TypeError):
         pass

@@ -25,6 +25,7 @@ from verifier.rundir import write_atomically
 
 _DEADLINE_S: Final = 10.0
 _ATTEMPTS: Final = 3
+_EMPTY_ROUNDS: Final = 5
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class StreamReader:
         found = 0
         for shard, parent in shards.items():
             if shard not in self._iterators:
-                if parent in shards and self._iterators.get(parent, "") is not None:
+                if parent is not None and parent in shards and self._iterators.get(parent, "") is not None:
                     continue  # its parent is not read to the end
                 # A shard that came up later is read from its beginning: its parent was read to the end.
                 kind = "TRIM_HORIZON" if self._from_start or self._begun else "LATEST"
@@ -102,9 +103,13 @@ class StreamReader:
         return found
 
     def drain(self) -> None:
-        """Read until a round brings nothing more: what there is when nobody writes any longer."""
-        while self.poll():
-            pass
+        """Read until nothing more comes: what there is when nobody writes any longer.
+
+        A page may be empty although there are records behind it, so one without any does not end it.
+        """
+        empty = 0
+        while empty < _EMPTY_ROUNDS:
+            empty = 0 if self.poll() else empty + 1
 
     def close(self) -> None:
         """Close every connection."""
