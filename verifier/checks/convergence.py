@@ -10,12 +10,14 @@ put wrong, allowed for).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 
-from verifier.checks.ledger import WORST
+from verifier.checks.findings import Found, result
 from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_by_key, marks_of, may_remove, of_kind, updates
-from verifier.checks.types import Context, Note, Replica, Result, Violation, join_notes, judgement, noted
+from verifier.checks.types import Context, Note, Result, join_notes, judgement, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -31,18 +33,17 @@ def check_convergence(history: History, context: Context) -> Result:
     for replica in replicas:
         written[replica.key] = True
     different = differing(history, context)
-    superseded = _superseded(history, context, different)
-    violations = [_difference(history, context, key) for key in np.flatnonzero(different).tolist()[:WORST]]
+    found = _superseded(history, context, different)
     settled = bool(context.run.queues_empty)
-    if different.any() and not settled:
+    if settled:
+        found.append(_differences(history, context, np.flatnonzero(different)))
+    elif different.any():
         count = int(different.sum())
         notes.append(noted("{count} items still differed when the final state was read, and may yet be equal", count))
-        violations = []
-    found = [*superseded, *violations]
-    total = len(superseded) + (int(different.sum()) if settled else 0)
     exercised = int(written.sum()) if len(replicas) > 1 else 0
-    verdict = judgement(total, 0 if different.any() else exercised)
-    return Result(verdict, exercised, tuple(found[:WORST]), count=total, note=join_notes(notes))
+    concluded = result(found, exercised, context.regions, 0, join_notes(notes))
+    verdict = judgement(concluded.count or 0, 0 if different.any() else exercised)
+    return replace(concluded, verdict=verdict, count=concluded.count or 0)
 
 
 def differing(history: History, context: Context) -> Bool:
@@ -63,7 +64,7 @@ def differing(history: History, context: Context) -> Bool:
     return different
 
 
-def _superseded(history: History, context: Context, different: Bool) -> list[Violation]:
+def _superseded(history: History, context: Context, different: Bool) -> list[Found]:
     """Items that ended on a write wholly before another acknowledged one, or on nothing though nobody deleted them."""
     keys = len(history.keys)
     marks = marks_of(history, context)
@@ -75,53 +76,42 @@ def _superseded(history: History, context: Context, different: Bool) -> list[Vio
         return []
     latest = np.full(keys, NULL, np.int64)
     np.maximum.at(latest, history.key[last], history.start_ns[last])
+    newest = np.full(keys, -1, np.int64)
+    begun_last = last[history.start_ns[last] == latest[history.key[last]]]
+    newest[history.key[begun_last[::-1]]] = begun_last[::-1]
     deletable = keys_with(history, removing & (history.outcome != Outcome.FAIL))
     if history.lost:
         deletable |= may_remove(history)  # an unrecorded delete may have been among the lost operations
     final = marks_by_key(context.final.values(), keys)
     survivor = marks.find(final, np.arange(keys, dtype=np.int64))
-    found = []
     bounded = (survivor != NOT_FOUND) & (history.outcome[survivor] == Outcome.OK) & ~different
     slack: Int64 = latest - np.where(bounded, history.end_ns[survivor], latest)
     allowed_ns = 2 * context.epsilon_ns + context.injected_skew_ns
-    for key in np.flatnonzero(bounded & (latest != NULL) & (slack > allowed_ns)).tolist():
-        later = _latest(history, last, key, int(latest[key]))
-        witness = (int(survivor[key]), later)
-        facts = {"what": "superseded"}
-        found.append(Violation(key, witness, _read_ns(context, key), gamma_ns=int(slack[key]), facts=facts))
-    gone = (final == ABSENT) & (latest != NULL) & ~deletable & ~different
-    for key in np.flatnonzero(gone).tolist():
-        newest = _latest(history, last, key, int(latest[key]))
-        found.append(Violation(key, (newest,), _read_ns(context, key), facts={"what": "gone"}))
-    return found
+    early = np.flatnonzero(bounded & (latest != NULL) & (slack > allowed_ns))
+    gone = np.flatnonzero((final == ABSENT) & (latest != NULL) & ~deletable & ~different)
+    read_ns = _read_ns(history, context)
+    witness = {"survivor": survivor[early], "later": newest[early]}
+    return [
+        Found("superseded", early, read_ns[early], witness, slack[early]),
+        Found("gone", gone, read_ns[gone], {"newest": newest[gone]}),
+    ]
 
 
-def _latest(history: History, rows: Int64, key: int, start_ns: int) -> int:
-    mine = rows[(history.key[rows] == key) & (history.start_ns[rows] == start_ns)]
-    return int(mine[0])
-
-
-def _difference(history: History, context: Context, key: int) -> Violation:
-    marks = marks_of(history, context)
-    shown: dict[str, int | None] = {}
-    rows = []
+def _differences(history: History, context: Context, keys: Int64) -> Found:
+    """Items that are not the same in every replica, with the write that each of them shows."""
+    marks, witness = marks_of(history, context), {}
     for region, replica in context.final.items():
-        at = np.flatnonzero(replica.key == key)
-        shown[region] = int(replica.value[at[0]]) if len(at) else None
-        if len(at):
-            row = int(marks.find(replica.w[at], replica.key[at])[0])
-            if row != NOT_FOUND and row not in rows:
-                rows.append(row)
-    return Violation(key, tuple(rows), _read_ns(context, key), facts={"what": "differs", "shown": shown})
+        shown = np.full(len(history.keys), NULL, np.int64)
+        shown[replica.key] = replica.w
+        witness[region] = marks.find(shown[keys], keys)
+    return Found("differs", keys, _read_ns(history, context)[keys], witness)
 
 
-def _read_ns(context: Context, key: int) -> int:
-    """When the last replica was read; of one that has no such item, when it was read at all."""
-
-    def read(replica: Replica) -> int:
-        at = replica.end_ns[replica.key == key]
-        if len(at):
-            return int(at[0])
-        return replica.read_ns[1] if replica.read_ns is not None else 0
-
-    return max((read(replica) for replica in context.final.values()), default=0)
+def _read_ns(history: History, context: Context) -> Int64:
+    """By key when the last replica was read; of one that has no such item, when it was read at all."""
+    latest = np.zeros(len(history.keys), np.int64)
+    for replica in context.final.values():
+        read = np.full(len(history.keys), replica.read_ns[1] if replica.read_ns is not None else 0, np.int64)
+        read[replica.key] = replica.end_ns
+        latest = np.maximum(latest, read)
+    return latest

@@ -40,7 +40,7 @@ def finding(check: str, explainer: Explainer, history: History, context: Context
 
 def rule_of(found: Violation) -> str | None:
     """What is broken, within the check."""
-    rule = found.facts.get("rule", found.facts.get("what"))
+    rule = found.facts.get("rule")
     return str(rule) if rule is not None else None
 
 
@@ -108,12 +108,13 @@ def store(history: History, context: Context, found: Violation) -> str:
 def convergence(history: History, context: Context, found: Violation) -> str:
     """``check_convergence``: differs, superseded or gone."""
     key = item(history, found)
-    if found.facts["what"] == "differs":
-        shown = found.facts["shown"]
-        assert isinstance(shown, dict)
-        texts = [f"{where} shows {'no such item' if value is None else _said(value)}" for where, value in shown.items()]
+    if found.facts["rule"] == "differs":
+        at = {where: replica.value[replica.key == found.key] for where, replica in context.final.items()}
+        texts = [
+            f"{where} shows {_said(int(value[0])) if len(value) else 'no such item'}" for where, value in at.items()
+        ]
         return f"Replicas still differ on {key} with nothing left to be replicated: {', '.join(texts)}."
-    if found.facts["what"] == "gone":
+    if found.facts["rule"] == "gone":
         return f"{who(history, context, found.rows[0])} was acknowledged and nobody deleted {key}, but it is gone."
     survivor, later = found.rows
     return (

@@ -21,7 +21,7 @@ from verifier.checks.lineage import Lineage, Place, lineage_of
 from verifier.checks.marks import NOT_FOUND, updates
 from verifier.checks.store import books_of
 from verifier.checks.types import AllFindings, Context, Note, Result, Violation, join_notes, judgement, noted
-from verifier.history.columns import Bool, History, Int8, Int64
+from verifier.history.columns import Bool, History, Int8, Int64, one_row_each
 from verifier.history.keys import hashes_of
 from verifier.history.schema import ALREADY_APPLIED, Outcome
 from verifier.verdict import IntentLedger, KindLedger, StoreLedger
@@ -152,15 +152,18 @@ def check_twice(history: History, context: Context) -> Result:
     again = np.unique(history.intent[history.attempt > 1])
     retried = int(((fates.fate != Fate.REFUSED) & np.isin(history.intent[fates.row], again)).sum())
     maybe = int(fates.maybe_twice.sum())
+    rows = fates.row[twice]
+    inside = np.flatnonzero((balance.lineage.place == Place.INSIDE) & np.isin(history.intent, history.intent[rows]))
+    by_intent: dict[int, list[int]] = {}
+    for attempt, intent in zip(inside.tolist(), history.intent[inside].tolist(), strict=True):
+        by_intent.setdefault(intent, []).append(attempt)
+    several = not one_row_each(history)
     violations = []
-    for at in twice.tolist():
-        row = int(fates.row[at])
-        attempts = np.flatnonzero((history.intent == history.intent[row]) & (balance.lineage.place == Place.INSIDE))
-        if len(np.unique(history.op[attempts])) < len(attempts):
-            attempts = attempts[history.key[attempts] == history.key[row]]
-        violations.append(Violation(int(history.key[row]), tuple(attempts.tolist()), int(history.end_ns[row])))
-        if len(violations) == WORST:
-            break
+    for row, intent in zip(rows.tolist(), history.intent[rows].tolist(), strict=True):
+        attempts = by_intent[intent]
+        if several and len(set(history.op[attempts].tolist())) < len(attempts):
+            attempts = [attempt for attempt in attempts if history.key[attempt] == history.key[row]]
+        violations.append(Violation(int(history.key[row]), tuple(attempts), int(history.end_ns[row])))
     note: str | None = None if retried else "no intent took a second attempt"
     if maybe:
         note = noted("of {count} intents an attempt that never answered may have taken effect too, unseen", maybe)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from verifier.checks.ledger import WORST
 from verifier.checks.lineage import GAP, ROOT, lineage_of
 from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_of, may_remove, of_kind, updates
 from verifier.checks.types import Context, Result, Violation, judgement, noted
@@ -47,7 +46,7 @@ def check_refused(history: History, context: Context) -> Result:
         Violation(int(history.key[by]), rows, int(history.end_ns[rows[-1]]), facts={"final": final.get(by)})
         for by, rows in sorted(shown.items())
     ]
-    return Result(judgement(len(violations), exercised), exercised, tuple(violations[:WORST]), count=len(violations))
+    return Result(judgement(len(violations), exercised), exercised, tuple(violations), count=len(violations))
 
 
 def check_forks(history: History, context: Context) -> Result:
@@ -72,7 +71,7 @@ def check_forks(history: History, context: Context) -> Result:
     if len(forked):
         order = np.lexsort((history.start_ns[rows], place))
         first = np.searchsorted(place[order], forked)
-        for at, node in zip(first[:WORST].tolist(), forked[:WORST].tolist(), strict=True):
+        for at, node in zip(first.tolist(), forked.tolist(), strict=True):
             pair = rows[order[at : at + 2]]
             witness = (int(node), *pair.tolist()) if node < len(history) else tuple(pair.tolist())
             facts = {"followers": int(followers[node]), "from_start": node >= len(history)}

@@ -13,7 +13,6 @@ from typing import Final
 
 import numpy as np
 
-from verifier.checks.ledger import WORST
 from verifier.checks.marks import NOT_FOUND, is_mark, marks_of, updates
 from verifier.checks.types import Context, Result, Violation, judgement
 from verifier.history.columns import Bool, History
@@ -76,8 +75,6 @@ def check_relay(history: History, context: Context) -> Result:
         relayed = (writer != NOT_FOUND) & written[writer]
         count += int(relayed.sum())
         for row, by in zip(rows[relayed].tolist(), writer[relayed].tolist(), strict=True):
-            if len(violations) == WORST:
-                break
             facts = {"source": cut.source, "target": cut.target, "fault": cut.fault, "since_ns": cut.since_ns}
             # It would be lawful if the write had been sent before the cut, or shown after it.
             gamma = min(int(history.start_ns[by]) - cut.since_ns, cut.until_ns - int(history.end_ns[row]))

@@ -71,7 +71,7 @@ def test_a_survivor_that_a_wrong_clock_of_a_region_could_explain_is_left_alone(o
 def test_an_item_that_nobody_deleted_is_not_gone() -> None:
     result = judge([write(0, 5, op=1, prev=-1)], {region: {} for region in REGIONS})
     assert result.verdict == "violated"
-    assert result.violations[0].facts["what"] == "gone"
+    assert result.violations[0].facts["rule"] == "gone"
     deleted = [write(0, 5, op=1, prev=-1), Op("delete", 6, 7, op=2, outcome="unknown")]
     assert judge(deleted, {region: {} for region in REGIONS}).verdict == "holds"
 
