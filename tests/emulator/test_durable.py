@@ -11,7 +11,7 @@ import pytest
 from lastwriter.emulator.core.restoring import Restoring
 from lastwriter.emulator.core.snapshot import snapshot
 from lastwriter.emulator.faults import FaultSpec
-from tests.emulator.virtual import EAST, MS, OHIO, OREGON, REGIONS, TABLE, World
+from tests.emulator.virtual import EAST, MS, OHIO, OREGON, REGIONS, TABLE, World, create_request, indexed_request, keys
 
 KINDS: list[dict[str, Any]] = [
     {"kind": "region-isolated", "regions": [EAST]},
@@ -93,3 +93,85 @@ def test_at_every_moment_the_records_are_the_state(mode: str, seed: int) -> None
     assert shown[0] == shown[1] == shown[2]
     if mode == "MREC":  # under MRSC what was in doubt may turn out otherwise
         assert shown[0] == [w.value(EAST, f"k{n}") for n in range(5)]
+
+
+def test_tables_are_made_again_as_they_are_after_every_change() -> None:
+    records: list[list[Any]] = []
+    w = World(None, records=records, replicator_delay="0ms", latency_scale="0%")
+    arn = f"arn:aws:dynamodb:{EAST}:000000000000:table/{TABLE}"
+    strong = {"TableName": "strong", "MultiRegionConsistency": "STRONG"}
+    index = {
+        "IndexName": "by-h",
+        "KeySchema": keys("h"),
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        (EAST, "CreateTable", indexed_request(local=True)),
+        (EAST, "PutItem", {"Item": {"pk": {"S": "a"}, "sk": {"N": "1"}, "g": {"S": "x"}}}),
+        (EAST, "TagResource", {"ResourceArn": arn, "Tags": [{"Key": "a", "Value": "b"}]}),
+        (EAST, "UpdateTable", {"ReplicaUpdates": [{"Create": {"RegionName": OHIO}}]}),
+        (OHIO, "UpdateTable", {"DeletionProtectionEnabled": True}),
+        (EAST, "UpdateTimeToLive", {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "until"}}),
+        (EAST, "UpdateTable", {"ReplicaUpdates": [{"Create": {"RegionName": OREGON}}]}),
+        (
+            EAST,
+            "UpdateTable",
+            {
+                "AttributeDefinitions": [{"AttributeName": "h", "AttributeType": "S"}],
+                "GlobalSecondaryIndexUpdates": [{"Create": index}],
+            },
+        ),
+        (OREGON, "PutItem", {"Item": {"pk": {"S": "b"}, "sk": {"N": "2"}, "h": {"S": "y"}}}),
+        (EAST, "UpdateTable", {"GlobalSecondaryIndexUpdates": [{"Delete": {"IndexName": "by-g"}}]}),
+        (EAST, "UpdateTable", {"ReplicaUpdates": [{"Delete": {"RegionName": OREGON}}]}),
+        (EAST, "CreateTable", create_request("strong")),
+        (
+            EAST,
+            "UpdateTable",
+            {**strong, "ReplicaUpdates": [{"Create": {"RegionName": OHIO}}, {"Create": {"RegionName": OREGON}}]},
+        ),
+        (OHIO, "PutItem", {"TableName": "strong", "Item": {"pk": {"S": "k"}}}),
+        (
+            EAST,
+            "UpdateTable",
+            {
+                "TableName": "strong",
+                "StreamSpecification": {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+            },
+        ),
+        (
+            EAST,
+            "UpdateTable",
+            {
+                "TableName": "strong",
+                "ReplicaUpdates": [{"Delete": {"RegionName": OHIO}}, {"Delete": {"RegionName": OREGON}}],
+            },
+        ),
+        (EAST, "PutItem", {"TableName": "strong", "Item": {"pk": {"S": "l"}}}),
+        (EAST, "DeleteTable", {"TableName": "strong"}),
+    ]
+    for region, operation, request in changes:
+        call = w.ask(region, operation, **request)
+        assert call.ok, (operation, request, call.body)
+        w.settle()
+        for written in (records, list(snapshot(w.core, w.now_ns / 1e9))):
+            again = restored(written, w, start=True, replicator_delay="0ms", latency_scale="0%")
+            again.settle()
+            assert _shown(again) == _shown(w), (operation, request)
+
+
+def _shown(w: World) -> dict[tuple[str, str], Any]:
+    """What every Region says of every table, and what is in it."""
+    found: dict[tuple[str, str], Any] = {}
+    for region in REGIONS:
+        listed = w.ask(region, "ListTables", TableName=None).body or {}
+        for name in listed["TableNames"]:
+            described = w.ask(region, "DescribeTable", TableName=name).body
+            arn = (described or {})["Table"]["TableArn"]
+            found[region, name] = (
+                described,
+                sorted(map(str, (w.ask(region, "Scan", TableName=name).body or {})["Items"])),
+                w.ask(region, "ListTagsOfResource", ResourceArn=arn).body,
+                w.ask(region, "DescribeTimeToLive", TableName=name).body,
+            )
+    return found

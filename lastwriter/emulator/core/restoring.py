@@ -97,8 +97,6 @@ class Restoring:
         for table in self._tables.values():
             for member in table.members.values():
                 member.use(member.store, control.index_later)
-                if member.stream is not None:
-                    member.arranged.observe(member.stream)
                 control.take_up(member)
             control.properties.take_up(table)
         if control.durable is not None:
@@ -285,6 +283,7 @@ class Restoring:
             self._control.streams.stop(member)
         if stream is not None and member.stream is None:
             self._control.streams.restore(member, *stream)
+            member.arranged.observe(member.stream)  # type: ignore[arg-type]
         member.stream_label = told["label"]
         member.store.watcher = member.stream  # until all is there, nobody else wants to know
 
