@@ -353,6 +353,19 @@ def _index(reads: int, writes: int) -> dict[str, Any]:
     return indexed_request()["GlobalSecondaryIndexes"][0] | _units(reads, writes)
 
 
+def test_each_replicated_change_costs_what_it_is() -> None:
+    w = world(provisioned(1000, 1000), table_burst="1s")
+    cut = w.cut(EAST, OHIO)
+    w.wait(S)
+    for size in (1, 100_000, 100_000, 100_000):  # some 300 units after the first
+        w.send(EAST, "PutItem", Item={"pk": {"S": "k"}, "v": {"S": "x" * size}})
+    assert w.send(OHIO, "UpdateTable", ProvisionedThroughput={"ReadCapacityUnits": 1, "WriteCapacityUnits": 10}).ok
+    w.heal(cut)
+    took_ns = w.now_ns
+    w.settle()
+    assert (w.now_ns - took_ns) / S == pytest.approx(2 * 98 / 10 - 1, rel=0.1), "the last is let in when two are paid"
+
+
 def test_what_waited_for_units_when_the_emulator_was_killed_arrives_after_all() -> None:
     settings: dict[str, Any] = {**ON, "table_burst": "1s"}
     records: list[list[Any]] = []

@@ -149,7 +149,11 @@ class Replicator:
         if meter is None:
             self._merge(key)
         else:
-            meter.arrive(key, self._pending[key][1][2], self._merge)  # type: ignore[index]
+            meter.arrive(key, self._next, self._merge)
+
+    def _next(self, key: Key) -> Item | None:
+        """What the next change of the item makes of it."""
+        return self._pending[key][1][2]  # type: ignore[index]
 
     def _merge(self, key: Key) -> None:
         pending = self._pending[key]

@@ -40,6 +40,8 @@ from lastwriter.emulator.requests.views import View
 if TYPE_CHECKING:
     from lastwriter.emulator.core.members import Member, Table
 
+Peek = Callable[[Key], Item | None]
+"""The item that the next change of that key makes."""
 ACCOUNT_UNITS: Final = 40_000
 """Units a second of one table on demand, reads or writes (AWS's default quota for a table, developer guide 2026)."""
 
@@ -162,7 +164,7 @@ class Meter:
         self._partitions = environment.settings.partitions
         self._member = member
         self._lanes: dict[tuple[str | None, str], Lane] = {}
-        self._waiting: dict[int, deque[tuple[Key, Item | None, Callable[[Key], None]]]] = {}
+        self._waiting: dict[int, deque[tuple[Key, Peek, Callable[[Key], None]]]] = {}
         for index in (None, *member.table.schema.indexes):  # units are saved from the beginning
             for way in ("Read", "Write"):
                 self._lane(index, way)
@@ -214,18 +216,19 @@ class Meter:
         """Replicated changes that wait for units."""
         return sum(map(len, self._waiting.values()))
 
-    def arrive(self, key: Key, item: Item | None, apply: Callable[[Key], None]) -> None:
-        """A replicated change is here: spend its units and ``apply(key)``, at once or when there are some."""
+    def arrive(self, key: Key, peek: Peek, apply: Callable[[Key], None]) -> None:
+        """A replicated change is here, which ``peek(key)`` shows when it is its turn: spend its units and
+        ``apply(key)``, at once or when there are some."""
         partition = range_of(self._hash(key), self._partitions)
         queue = self._waiting.get(partition)
         if queue is None:
-            wait_ns = self._wait_ns(key, item)
+            wait_ns = self._wait_ns(key, peek(key))
             if not wait_ns:
-                self._let_in(key, item, apply)
+                self._let_in(key, peek(key), apply)
                 return
             queue = self._waiting[partition] = deque()
             self._scheduler.at(self._scheduler.now_ns + wait_ns, self._drain, partition)
-        queue.append((key, item, apply))
+        queue.append((key, peek, apply))
 
     def release(self) -> None:
         """Nobody has to wait any more."""
@@ -237,7 +240,8 @@ class Meter:
     def _drain(self, partition: int) -> None:
         queue = self._waiting.get(partition)
         while queue:
-            key, item, apply = queue[0]
+            key, peek, apply = queue[0]
+            item = peek(key)
             wait_ns = self._wait_ns(key, item)
             if wait_ns:
                 self._scheduler.at(self._scheduler.now_ns + wait_ns, self._drain, partition)
