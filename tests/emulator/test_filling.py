@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.virtual import EAST, MS, OHIO, OREGON, S, World, create_request
+from tests.emulator.virtual import EAST, MS, OHIO, OREGON, TABLE, S, World, create_request
 
 QUICK = {"replicator_delay": "10ms", "replicator_delay_spread": "0%", "latency_scale": "0%"}
 
@@ -128,6 +128,21 @@ def test_filling_waits_for_a_link_that_is_cut(rate: int) -> None:
     w.wait(S)
     assert table(w, OHIO)["TableStatus"] == "ACTIVE"
     assert count(w, OHIO) == 50
+
+
+def test_filling_waits_for_replication_that_is_paused_for_the_table() -> None:
+    w = world(50, fill_rate=1000)
+    add(w, OREGON)
+    w.wait(S)
+    paused = w.fault("replication-paused", EAST, tables=[TABLE])
+    w.put(EAST, "meanwhile", "x")
+    add(w, OHIO, at=OREGON)
+    w.wait(10 * S)
+    assert table(w, OHIO)["TableStatus"] == "CREATING"
+    w.heal(paused)
+    w.settle()
+    assert table(w, OHIO)["TableStatus"] == "ACTIVE"
+    assert count(w, OHIO) == 51
 
 
 def test_copied_items_are_not_in_the_new_replicas_stream() -> None:

@@ -5,17 +5,19 @@ Rules
 1. What is written from now on comes by the replicators, which are there from the start; what was there before is
    copied from every other replica, for each may have what no other has yet. In whichever order they come, the later
    version stays.
-2. ``fill_rate`` items are copied a second (0: all at once). Nothing passes over a link that is broken: filling waits.
+2. ``fill_rate`` items are copied a second (0: all at once). Nothing passes over a link that is broken, for
+   everybody or because replication of the table is paused: filling waits.
 3. The replica serves nothing until it is filled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 from lastwriter.emulator.core.environment import Environment
 from lastwriter.emulator.core.mrec import MrecReplica, MrecTable
+from lastwriter.emulator.core.network import Link
 
 if TYPE_CHECKING:
     from lastwriter.emulator.core.members import Member
@@ -36,7 +38,7 @@ class Filling:
         assert isinstance(replica, MrecReplica)
         others = [other for other in engine.replicas.values() if other is not replica]
         member.to_fill, member.filled = sum(len(other.items) for other in others), 0
-        self._copies = self._copy(replica, others)
+        self._copies = self._copy(replica, others, engine.lanes.links)
         self._step()
 
     def _step(self) -> None:
@@ -57,9 +59,10 @@ class Filling:
         scheduler = self._environment.scheduler
         scheduler.at(scheduler.now_ns + _STEP_NS, self._step)
 
-    def _copy(self, replica: MrecReplica, others: list[MrecReplica]) -> Iterator[bool]:
+    def _copy(
+        self, replica: MrecReplica, others: list[MrecReplica], links: Mapping[tuple[str, str], Link]
+    ) -> Iterator[bool]:
         """Copy one item after the other; False: the link it would take is broken."""
-        links = self._environment.network.links
         for other in others:
             link = links[other.region, replica.region]
             for key in list(other.items):

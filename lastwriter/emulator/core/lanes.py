@@ -6,6 +6,8 @@ one table leaves its neighbours alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lastwriter.emulator.core.network import Link, Network, Observer
 
 
@@ -13,10 +15,10 @@ class Lanes:
     """Links of one table. An observer of the network; the table's engine observes this."""
 
     def __init__(self, network: Network) -> None:
-        self.links = _Links(network)
         self.observers: list[Observer] = []
         self._network = network
         self._pauses: dict[str, int] = {}
+        self.links = _Links(network, self.paused)
         for region in network.regions:
             if network.paused(region):
                 self._pauses[region] = 1
@@ -94,9 +96,10 @@ class Lanes:
 class _Links(dict[tuple[str, str], Link]):
     """By pair of Regions; a Region may join the network after the table was made."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, paused: Callable[[str], bool]) -> None:
         super().__init__()
         self._network = network
+        self._paused = paused
         for pair in network.links:
             self.__missing__(pair)
 
@@ -104,5 +107,5 @@ class _Links(dict[tuple[str, str], Link]):
         whole = self._network.links[pair]
         link = self[pair] = Link(*pair, whole.latency_ns)
         link.added_ns, link.jitter_ns, link.up_since_ns = whole.added_ns, whole.jitter_ns, whole.up_since_ns
-        link.breaks = 1 if whole.breaks else 0
+        link.breaks = 1 if whole.breaks or self._paused(pair[0]) or self._paused(pair[1]) else 0
         return link
