@@ -18,7 +18,13 @@ from verifier.checks.refusals import check_forks, check_refused
 from verifier.checks.region_order import check_region_order
 from verifier.checks.register import check_local_register, check_register
 from verifier.checks.relay import check_relay
-from verifier.checks.searched import search_counters, search_registers, with_search
+from verifier.checks.searched import (
+    check_searched,
+    check_searched_locally,
+    search_counters,
+    search_registers,
+    with_search,
+)
 from verifier.checks.sequence import check_gapless
 from verifier.checks.sessions import check_sessions
 from verifier.checks.sets import check_sets
@@ -53,7 +59,7 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
     CheckRow(
         "register",
         "strong reads and writes are linearizable, all Regions together",
-        with_search(by_host(check_register, search_registers)),
+        with_search(by_host(check_register, search_registers), by_host(check_searched, search_registers)),
         explain_order.order,
         ("saw",),
         {"MREC": "invariant", "MRSC": "contract"},
@@ -69,7 +75,7 @@ CHECKS: Final[tuple[CheckRow, ...]] = (
     CheckRow(
         "local_register",
         "strong reads and writes are linearizable within each Region",
-        by_host(check_local_register),
+        with_search(by_host(check_local_register), by_host(check_searched_locally)),
         explain_order.order,
         ("saw",),
         {"MREC": "contract"},

@@ -19,10 +19,10 @@ from typing import Final
 
 import numpy as np
 
-from verifier.checks.by_host import Order, by_host
+from verifier.checks.by_host import Order
 from verifier.checks.findings import merge_results
 from verifier.checks.marks import keys_with, of_kind, updates
-from verifier.checks.types import AllFindings, Check, Context, Replica, Result, Violation, join_notes, noted
+from verifier.checks.types import AllFindings, Check, Context, Replica, Result, Violation, join_notes, noted, pieces_of
 from verifier.foreign.run import counter_keys, operations_of_rows
 from verifier.history.columns import NO_CODE, NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, EXPIRY, Kind, Outcome
@@ -44,6 +44,8 @@ MOST_OPERATIONS: Final = 50_000
 _GAMMA_S: Final = 5.0
 """For the clock errors that would explain findings away, of all keys together."""
 _MIXED_S: Final = 10.0
+_LEFT_OUT: Final = "need the general search"
+"""What the exact check says of the keys that are searched."""
 _REFUSED: Final = "ConditionalCheckFailedException"
 _INITIAL: Final = -1
 _FINAL: Final = -2
@@ -54,13 +56,27 @@ Placed = tuple[int, Operation]
 
 def check_searched(history: History, context: Context, *, deadline_s: float = DEADLINE_S) -> Result:
     """Judge the keys with deletions, and those with conditions that failed without saying upon what."""
+    return _searched(history, context, deadline_s, None)
+
+
+def check_searched_locally(history: History, context: Context) -> Result:
+    """The same Region by Region: other Regions' updates arrive at any time after their start, or never."""
+    regions = [name for name in context.regions if name in history.regions]
+    return merge_results([_searched(history, context, DEADLINE_S / len(regions), name) for name in regions])
+
+
+def _searched(history: History, context: Context, deadline_s: float, region: str | None) -> Result:
     deleted, bare = keys_to_search(history)
+    if region is not None:
+        here = keys_with(history, history.region == history.regions.index(region))
+        deleted, bare = deleted & here, bare & here
     keys = np.flatnonzero(deleted | bare)
     if not len(keys):
         return Result("unknown", 0)
     if history.lost:
         note = noted("{count} keys need the general search, which cannot allow for missing rows", len(keys))
         return Result("unknown", 0, note=note, failed=True)
+    where = "" if region is None else f" in {region}"
     until, gamma_until = time.monotonic() + deadline_s, [_GAMMA_S]
     exercised, found, open_ = 0, [], 0
     by_key = _rows_by_key(history, keys)
@@ -68,19 +84,22 @@ def check_searched(history: History, context: Context, *, deadline_s: float = DE
         if len(by_key[key]) > MOST_OPERATIONS:
             open_ += 1
             continue
-        placed = operations_on(history, context, key, by_key[key])
+        placed = operations_on(history, context, key, by_key[key], region=region)
         limits = Limits(deadline_s=max(0.0, until - time.monotonic()), memory_bytes=MEMORY_BYTES)
         result = linearise([operation for _, operation in placed], CAS_REGISTER, limits)
         if result.verdict == "unknown":
             open_ += 1
             continue
-        exercised += len(by_key[key])
+        exercised += sum(operation.call.answer != "unknown" and row >= 0 for row, operation in placed)
         if result.verdict == "violated":
             found.append(_violation(history, key, placed, result.stuck[0], gamma_until))
     notes: list[str | None] = [
-        noted("{count} keys with deletions were judged by the general search", int(deleted.sum())),
-        noted("{count} keys with conditions that failed without a reason were judged by it as well", int(bare.sum())),
-        noted("{count} of these keys were not finished in time or memory", open_),
+        noted(f"{{count}} keys with deletions were judged by the general search{where}", int(deleted.sum())),
+        noted(
+            f"{{count}} keys with conditions that failed without a reason were judged by it as well{where}",
+            int(bare.sum()),
+        ),
+        noted(f"{{count}} of these keys were not finished in time or memory{where}", open_),
     ]
     return Result(
         "violated" if found else "unknown" if open_ or not exercised else "holds",
@@ -168,9 +187,17 @@ def _before(order: Order, first: Placed, second: Placed) -> bool:
 
 
 def operations_on(
-    history: History, context: Context, key: int, rows: Int64, model: Model = CAS_REGISTER
+    history: History,
+    context: Context,
+    key: int,
+    rows: Int64,
+    model: Model = CAS_REGISTER,
+    region: str | None = None,
 ) -> list[Placed]:
-    """What is known of one key in the order of starts: its rows, what it began with, and the final sweep."""
+    """What is known of one key in the order of starts: its rows, what it began with, and the final sweep.
+
+    ``region``: as it was seen there. What others wrote may arrive at any time, and whatever it was conditional upon.
+    """
     counters = counter_keys(history) if model is COUNTER else np.zeros(len(history.keys), np.bool_)
     refused, expiry = (
         history.errors.index(name) if name in history.errors else NO_CODE - 1 for name in (_REFUSED, EXPIRY)
@@ -178,6 +205,11 @@ def operations_on(
     placed: list[Placed] = []
     for row, operation in operations_of_rows(history, counters, rows):
         call = operation.call
+        if region is not None and history.regions[history.region[row]] != region:
+            if call.answer == "fail" or call.function in model.reads:
+                continue
+            call = Call("write", call.value[1] if call.function == "cas" else call.value, "unknown")
+            operation = replace(operation, end=None)
         if model is not COUNTER and call.answer == "ok" and call.function == "write" and history.prev[row] != NULL:
             call = Call("cas", (_mark(int(history.prev[row])), call.value))  # it says what it was applied to
         if call.answer == "fail" and (call.function not in model.refusals or history.error[row] != refused):
@@ -188,18 +220,39 @@ def operations_on(
         if history.error[row] == expiry and history.value[row] != NULL and context.clocks is None:
             start = max(start, int(history.value[row]))  # not before the item's time is over
         placed.append((row, replace(operation, call=call, start=start)))
+    placed = _without_the_unseen(placed)
     first = min((operation.start for _, operation in placed), default=0)
-    for replica in list(context.initial.values())[:1]:
+    initial = (
+        context.initial
+        if region is None
+        else {name: context.initial[name] for name in (region,) if name in context.initial}
+    )
+    for replica in list(initial.values())[:1]:
         shown = _shown(replica, key, model)
         if shown is not None and shown[0] is not None:
             call = Call("add" if model is COUNTER else "write", shown[0])
             placed.insert(0, (_INITIAL, Operation("initial", call, first - 2, first - 1, key)))
-    for region, replica in context.final.items():
-        shown = _shown(replica, key, model)
+    for name, replica in context.final.items():
+        shown = _shown(replica, key, model) if region in (None, name) else None
         if shown is not None:
             call = Call("read", None, "ok", (shown[0] or 0) if model is COUNTER else shown[0])
-            placed.append((_FINAL, Operation(f"final {region}", call, shown[1], shown[2], key)))
+            placed.append((_FINAL, Operation(f"final {name}", call, shown[1], shown[2], key)))
     return placed
+
+
+def _without_the_unseen(placed: list[Placed]) -> list[Placed]:
+    """Without unanswered writes that nobody saw: for all that is known they never happened, and nothing is explained by
+    them (but a condition that failed: it says only what the state was not)."""
+    calls = [operation.call for _, operation in placed]
+    if any(call.answer == "fail" for call in calls):
+        return placed
+    seen = {call.result for call in calls} | {call.value[0] for call in calls if call.function == "cas"}
+
+    def matters(call: Call) -> bool:
+        new = call.value[1] if call.function == "cas" else call.value
+        return call.answer != "unknown" or call.function not in ("write", "cas") or new is None or new in seen
+
+    return [one for one in placed if matters(one[1].call)]
 
 
 def _shown(replica: Replica, key: int, model: Model) -> tuple[int | None, int, int] | None:
@@ -273,19 +326,19 @@ def _mark(mark: int) -> int | None:
     return None if mark in (ABSENT, NULL) else mark
 
 
-def with_search(exact: Check) -> Check:
+def with_search(exact: Check, searched: Check) -> Check:
     """An exact check of registers, and the search for the keys that it leaves out."""
 
     def both(history: History, context: Context) -> Result:
         first = exact(history, context)
-        second = by_host(check_searched, search_registers)(history, context)
+        second = searched(history, context)
         if not second.exercised and not second.failed:
             return first
         told = [one for one in (first, second) if one.exercised or one.violations or one.failed]
         return replace(
             merge_results([first, second]),
             verdict=merge(one.verdict for one in told),
-            note=join_notes([first.note, second.note]),
+            note=join_notes([*(one for one in pieces_of(first.note or "") if _LEFT_OUT not in one), second.note]),
             failed=first.failed or second.failed,
         )
 

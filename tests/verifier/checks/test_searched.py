@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.verifier.brute import legal
-from tests.verifier.builders import Item, Op, build, read, write
+from tests.verifier.builders import REGIONS, Item, Op, build, read, write
 from verifier.checks import searched
 from verifier.checks.registry import CHECK
-from verifier.checks.searched import check_searched
+from verifier.checks.searched import check_searched, check_searched_locally
 from verifier.history.columns import LostRange
 from verifier.history.schema import ABSENT
 
@@ -78,6 +78,32 @@ def test_it_agrees_with_trying_every_order(seed: int) -> None:
         assert result.verdict == ("holds" if legal(judged, step, ABSENT) else "violated")
     else:
         assert not any(op.kind == "delete" or op.outcome == "fail" for op in ops)
+
+
+def seen_in(region: str, ops: list[Op]) -> list[Op]:
+    """A Region's own operations; what others wrote may arrive at any time, whatever it was conditional upon."""
+    view = []
+    for op in ops:
+        if op.region == region:
+            view.append(op)
+        elif op.kind != "read" and op.outcome != "fail":
+            view.append(replace(op, kind="delete" if op.kind == "delete" else "write", outcome="unknown", expect=None))
+    return view
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_region_by_region_it_agrees_with_trying_every_order_too(seed: int) -> None:
+    rng = random.Random(seed)
+    ops = [replace(op, region=rng.choice(REGIONS[:2])) for op in history(rng, 8)]
+    for at in rng.sample(range(len(ops)), seed % 3):
+        if ops[at].kind == "read":
+            ops[at] = replace(ops[at], saw=rng.choice([ABSENT, *range(1, 9)]))
+    result = check_searched_locally(*build(ops, mode="MREC"))
+    if any(op.kind == "delete" or op.outcome == "fail" for op in ops):
+        good = all(legal(seen_in(region, ops), step, ABSENT) for region in {op.region for op in ops})
+        assert (result.verdict == "violated") is not good
+    else:
+        assert result.exercised == 0
 
 
 def test_a_read_of_what_was_deleted_is_found_by_the_register_check_and_told() -> None:
