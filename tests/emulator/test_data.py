@@ -123,6 +123,7 @@ def test_everything_else_is_there_again_too(tmp_path: Path) -> None:
         item = {"pk": {"N": "1.5"}, "sk": {"N": "12345678901234567890123"}, "g": {"N": "7"}, "b": {"B": b"\x00\xff"}}
         put = {"Put": {"TableName": "things", "Item": item}}
         table.transact_write_items(TransactItems=[put], ClientRequestToken="once")
+        backup = table.create_backup(TableName="things", BackupName="first")["BackupDetails"]["BackupArn"]
         table.put_item(TableName="things", Item={"pk": {"N": "2"}, "sk": {"N": "1"}})
         table.delete_item(TableName="things", Key={"pk": {"N": "2"}, "sk": {"N": "1"}})
         described = table.describe_table(TableName="things")["Table"]
@@ -140,6 +141,9 @@ def test_everything_else_is_there_again_too(tmp_path: Path) -> None:
             ExpressionAttributeValues={":g": {"N": "7"}},
         )  # fmt: skip
         assert found["Count"] == 1
+        table.restore_table_from_backup(TargetTableName="restored", BackupArn=backup)
+        until(lambda: table.describe_table(TableName="restored")["Table"]["TableStatus"] == "ACTIVE")
+        assert table.scan(TableName="restored")["Items"] == [item]
         table.delete_item(TableName="things", Key={"pk": item["pk"], "sk": item["sk"]})
         table.transact_write_items(TransactItems=[put], ClientRequestToken="once")
         assert table.scan(TableName="things")["Count"] == 0, "a request token was forgotten"

@@ -50,6 +50,19 @@ def test_tables_of_both_modes_are_made_as_on_aws() -> None:
         assert emulator.resource(OHIO).Table("strong").scan()["Items"] == []
 
 
+def test_killed_and_started_again_it_has_what_it_had(tmp_path: Path) -> None:
+    with Emulator(table="orders", settings=FAST, data=tmp_path) as emulator:
+        endpoints = emulator.endpoints
+        emulator.client(EAST).put_item(TableName="orders", Item=KEY)
+        emulator.kill()
+        with pytest.raises(UserError, match="is not running"):
+            emulator.state()
+        emulator.start()
+        assert emulator.endpoints == endpoints
+        emulator.settle()
+        assert emulator.client(OHIO).get_item(TableName="orders", Key=KEY)["Item"] == KEY
+
+
 def test_mistakes_are_one_line() -> None:
     emulator = Emulator(settings=FAST, regions=(EAST, OHIO))
     with pytest.raises(UserError, match="is not running"):

@@ -30,7 +30,7 @@ def test_the_contract_is_kept(mode: str) -> None:
 @pytest.mark.parametrize("block", range(5))
 @pytest.mark.parametrize("mode", MODES)
 def test_the_contract_is_kept_in_thousands(mode: str, block: int) -> None:
-    judge(mode, range(1000 + 400 * block, 1400 + 400 * block))
+    judge(mode, range(1000 + 300 * block, 1300 + 300 * block))
 
 
 def judge(mode: str, seeds: range) -> Counter[str]:
