@@ -107,8 +107,7 @@ def gap_of(record: WorkerRecord, processes: Processes | None = None) -> Gap:
     what has been looked at already)."""
     if processes is None:
         processes = Processes(record.path)
-        for number in range(record.groups):
-            add_processes(processes, record.group(number, ODD_COLUMNS))
+        add_processes(processes, {name: record.column(name) for name in ODD_COLUMNS})
     odd = tuple(processes.said())
     if record.ended:
         return Gap((), (), odd)
@@ -124,7 +123,7 @@ def gap_of(record: WorkerRecord, processes: Processes | None = None) -> Gap:
     )
 
 
-def add_processes(processes: Processes, table: pa.Table) -> None:
+def add_processes(processes: Processes, table: pa.Table | Mapping[str, pa.ChunkedArray]) -> None:
     """More rows to be looked at for what is odd."""
     process = _numbers(table["process"], np.int32, 0)
     processes.add(process, *(_numbers(table[name], np.int64, NULL) for name in ODD_COLUMNS[1:]))
@@ -170,7 +169,17 @@ def read_worker(path: Path) -> WorkerRecord:
     if end is not None and end != rows:
         raise RecordError(f"{path}: the end mark counts {end:,} rows, {rows:,} are there")
 
+    kept: dict[str, pa.ChunkedArray] = {}
+
     def column(name: str) -> pa.ChunkedArray:
+        if name in kept:
+            return kept[name]
+        values = read_column(name)
+        if name in ODD_COLUMNS:  # looked at beforehand, too, and decoding costs more than keeping
+            kept[name] = values
+        return values
+
+    def read_column(name: str) -> pa.ChunkedArray:
         if name in lacks:
             return pa.chunked_array([pa.nulls(rows, COLUMNS.field(name).type)])
         with _reading(path):
