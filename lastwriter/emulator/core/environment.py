@@ -42,6 +42,7 @@ class Environment:
         "client_latency_ns",
         "clocks",
         "index_delay_ns",
+        "mrsc_timeout_ns",
         "network",
         "records",
         "replies",
@@ -66,6 +67,7 @@ class Environment:
         self.client_latency_ns = round(settings.client_latency * settings.latency_scale * 1e9)
         self.transaction_ns = round(settings.transaction_time * 1e9)
         self.index_delay_ns = round(settings.index_delay * 1e9)
+        self.mrsc_timeout_ns = round(settings.mrsc_timeout * 1e9)
 
     def clock(self, region: str) -> Clock:
         """Of a Region."""

@@ -230,8 +230,7 @@ class MrscTable:
         if replica.refusing:
             environment.refuse(handle, internal_error())
             return None
-        timeout_ns = round(environment.settings.mrsc_timeout * 1e9)
-        return Operation(request, handle, self._scheduler.now_ns + timeout_ns)
+        return Operation(request, handle, self._scheduler.now_ns + environment.mrsc_timeout_ns)
 
     def _track(self, replica: MrscReplica, operation: Operation) -> None:
         replica.running.append(operation)
