@@ -26,9 +26,7 @@ def terminal_lines(verdict: Verdict) -> list[str]:
     lines += _paragraph(
         f"What {verdict.mode} promises", (_promise(verdict, row, row.promise) for row in verdict.contract)
     )
-    lines += _paragraph(
-        "What the application needs", (_promise(verdict, row, row.invariant) for row in verdict.invariants)
-    )
+    lines += _paragraph("What the application needs", _invariants(verdict))
     lines += _paragraph("Expectations", _expectations(verdict))
     lines += _paragraph("Warnings", verdict.warnings)
     return lines
@@ -129,6 +127,14 @@ def _intents(verdict: Verdict) -> list[str]:
     refusals = {"conflicts": intents.conflicts, "throttled": intents.throttled, "conditions": intents.condition_failed}
     said = [f"{count:,} {name}" for name, count in refusals.items() if count]
     return lines + ([f"refused attempts: {', '.join(said)}"] if said else [])
+
+
+def _invariants(verdict: Verdict) -> list[str]:
+    """Those that the load could have shown broken; of the others, which need another workload, only how many."""
+    judged = [row for row in verdict.invariants if row.exercised or row.verdict == "violated"]
+    others = len(verdict.invariants) - len(judged)
+    lines = [_promise(verdict, row, row.invariant) for row in judged]
+    return lines + ([f"not exercised by this load: {others} more (summary.md names them)"] if others else [])
 
 
 def _promise(verdict: Verdict, row: ContractRow | InvariantRow, text: str) -> str:
