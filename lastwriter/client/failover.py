@@ -143,7 +143,8 @@ class Failover:
             known.draining = True
         elif answered and self._served_by(region) != region and self._health.failback == "at-once":
             self._decide({region: region})
-        # Whoever is served by an ill Region goes on to the next; after a return, those too who had nowhere to go.
+        # Whoever is served by an ill Region goes home if that is healthy, else on to the next; after a return, those
+        # too who had nowhere to go.
         self._decide(
             {
                 one: other
@@ -187,10 +188,10 @@ class Failover:
         return self._routing.to.get(region, region)
 
     def _next_healthy(self, region: str) -> str | None:
-        """The first healthy Region after this one, in the order of the plan; None: there is none."""
+        """This Region, or the first healthy one after it in the order of the plan; None: there is none."""
         names = list(self._regions)
         at = names.index(region)
-        return next((name for name in names[at + 1 :] + names[:at] if self._regions[name].healthy), None)
+        return next((name for name in names[at:] + names[:at] if self._regions[name].healthy), None)
 
     def _decide(self, changes: dict[str, str]) -> None:
         """Route the users of these Regions otherwise from now on."""
@@ -198,6 +199,8 @@ class Failover:
             return
         now = self._routing
         number, decided_ns = now.number + 1, monotonic_ns()
+        for region in changes:
+            self._regions[region].draining = False
         to = {region: other for region, other in {**now.to, **changes}.items() if region != other}
         lost = {region: other for region, other in changes.items() if not self._regions[region].healthy}
         homes = dict(now.homes)

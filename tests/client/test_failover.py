@@ -167,7 +167,7 @@ def test_never_does_not_return_on_its_own(watched: Any) -> None:
     run.world.down.clear()
     run.until(lambda: "healthy" in [event.event for event in run.events()])
     run.world.down.add(B)
-    assert dict(run.routed({A: C, B: C}).to) == {A: C, B: C}, "but goes on from a Region that is ill"
+    assert dict(run.routed({B: C}).lost) == {B: C}, "but from a Region that is ill it does"
 
 
 def test_with_no_healthy_region_left_users_stay_until_there_is_one(watched: Any) -> None:

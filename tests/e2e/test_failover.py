@@ -75,9 +75,10 @@ def assert_followed(run: Drill) -> None:
     assert set(history.key[swept].tolist()) == set(history.key[before].tolist())
 
     # its users, once they have followed, are served; those of the load without failover are not
-    assert answered(history, "items-", arrived_ns, fault.healed_ns) > 0.95
-    assert answered(history, "home-", arrived_ns, fault.healed_ns) > 0.95
-    assert answered(history, "staying-", arrived_ns, fault.healed_ns) == 0
+    until_ns = fault.healed_ns - 1_500_000_000  # what is tried again for longer may be answered by a healthy Region
+    assert answered(history, "items-", arrived_ns, until_ns) > 0.9
+    assert answered(history, "home-", arrived_ns, until_ns) > 0.9
+    assert answered(history, "staying-", arrived_ns, until_ns) < 0.1
     done = Counter(history.regions[code] for code in history.region[before | (writes & lost_region)])
     assert done[LOST], "and they come back"
     last = history.region[writes & (history.scheduled_ns > back.at_ns + 3e9)]
