@@ -13,7 +13,7 @@ import pytest
 
 from lastwriter.emulator.process import EmulatorProcess
 from lastwriter.emulator.shell.encodings import BadEncodingError, unpacked
-from tests.emulator.running import client, connect, emulator, read_all
+from tests.emulator.running import ask, client, connect, emulator, read_all
 
 KEY = {"pk": {"S": "k"}}
 
@@ -288,6 +288,26 @@ def test_random_damage_never_ends_the_emulator(running: EmulatorProcess) -> None
     assert running.process.poll() is None
     reply = client(running.endpoints["us-east-1"], "us-east-1").list_tables()
     assert reply["TableNames"] == ["orders"]
+
+
+def test_a_client_that_sends_no_more_still_hears_what_it_asked(running: EmulatorProcess) -> None:
+    with connect(running.endpoints["us-east-1"]) as sock:
+        sock.sendall(put("half") * 3)
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_a_client_that_sends_no_more_does_not_wait_for_what_never_comes(running: EmulatorProcess) -> None:
+    fault = {"kind": "reply-lost", "regions": ["us-east-1"], "share": "100%", "hang": True}
+    status, made = ask(running.control, "POST", "/_lastwriter/faults", fault)
+    assert status == 201, made
+    try:
+        with connect(running.endpoints["us-east-1"]) as sock:
+            sock.sendall(put("lost"))
+            sock.shutdown(socket.SHUT_WR)
+            assert read_all(sock) == b""
+    finally:
+        ask(running.control, "DELETE", f"/_lastwriter/faults/{made['id']}")
 
 
 def test_a_peer_that_does_not_read_is_not_read_from(running: EmulatorProcess) -> None:

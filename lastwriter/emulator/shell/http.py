@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
         arrived.append((self, data))
 
     def eof_received(self) -> bool:
-        """The client sends no more: what it has asked is answered, then the connection closes."""
+        """The client sends no more: what it has asked is answered within a second, then the connection closes."""
         transport = self._transport
         if self._refused or self._inbox is None or transport is None or transport.get_extra_info("ssl_object"):
             return False
@@ -251,6 +251,8 @@ class Connection(asyncio.Protocol):
                 return
         if not data:
             self.finish()
+            if self.exchanges and self._transport is not None:  # some replies never come, and nobody may be there
+                asyncio.get_running_loop().call_later(_LINGER_S, self._transport.close)
             return
         self._head_bytes += len(data)
         try:
