@@ -170,6 +170,21 @@ def _differing_items(_: Tally, whole: Whole, __: Selection) -> Measured:
     return exactly(result.count if result.count is not None else len(result.violations))
 
 
+def _found_by(check: str) -> Callable[[Tally, Whole, Selection], Measured]:
+    """How many findings a check has."""
+
+    def measure(_: Tally, whole: Whole, __: Selection) -> Measured:
+        result = whole.results.get(check)
+        if result is None or not result.exercised:
+            return unmeasured(f"the check `{check}` had nothing to judge in this run")
+        count = result.count if result.count is not None else len(result.violations)
+        if result.verdict in ("unknown", "possible"):
+            return Measured(count, math.inf, result.note or f"the check `{check}` was inconclusive")
+        return exactly(count)
+
+    return measure
+
+
 def _count_errors(*errors: str) -> Callable[[Facts, Selection], Tally]:
     def count(facts: Facts, selection: Selection) -> Tally:
         return {"hit": int((with_error(facts.history, *errors) & _select(facts, selection)).sum())}
@@ -323,6 +338,23 @@ METRICS: Final[Mapping[str, Metric]] = {
     "differing_items": Metric(
         "count", "items that differ between replicas once settled", _count_nothing, _differing_items, _WHOLE
     ),
+    **{
+        name: Metric("count", what, _count_nothing, _found_by(check), _WHOLE)
+        for name, what, check in (
+            ("torn_reads", "transactional reads that show half of a transaction of their own Region", "torn"),
+            ("unbalanced_reads", "reads of a whole group, and final replicas, that add up to something else", "bank"),
+            ("wrong_elements", "elements of sets that were lost, behind, seen again or nobody's", "sets"),
+            ("ledger_faults", "entries of ledgers that are missing, repeated or out of order", "gapless"),
+            ("stock_faults", "takings beyond what there was, stock below zero or miscounted", "stock"),
+            (
+                "stream_faults",
+                "records of streams that are missing, repeated, out of order or without effect",
+                "streams",
+            ),
+            ("index_differences", "items that differ between an index and its table once settled", "index"),
+            ("gone_early", "reads that show an item gone before its time", "expiry"),
+        )
+    },
     "conflicts": Metric(
         "count", "attempts refused with ReplicatedWriteConflictException", _count_errors(CONFLICT), _total
     ),

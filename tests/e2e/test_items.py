@@ -40,6 +40,10 @@ phases:
   - {name: after, duration: 1s}
 expect:
   - {metric: contract_breaches, op: "==", value: 0}
+  - {metric: stream_faults, op: "==", value: 0}
+  - {metric: index_differences, op: "==", value: 0}
+  - {metric: stock_faults, op: ">", value: 0, mode: MREC}
+  - {metric: stock_faults, op: "==", value: 0, mode: MRSC}
 """
 ITEMS = {"sets", "gapless", "stock", "index", "streams"}
 
