@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,8 @@ MEMORY_BYTES: Final = 1 << 30
 MOST_OPERATIONS: Final = 50_000
 """Keys with more are not begun: their operations alone, as objects, would take a good part of the memory."""
 
+_WITNESSES_S: Final = 10.0
+"""For the witnesses of all keys together."""
 _GAMMA_S: Final = 5.0
 """For the clock errors that would explain findings away, of all keys together."""
 _MIXED_S: Final = 10.0
@@ -77,7 +79,7 @@ def _searched(history: History, context: Context, deadline_s: float, region: str
         note = noted("{count} keys need the general search, which cannot allow for missing rows", len(keys))
         return Result("unknown", 0, note=note, failed=True)
     where = "" if region is None else f" in {region}"
-    until, gamma_until = time.monotonic() + deadline_s, [_GAMMA_S]
+    until, left = time.monotonic() + deadline_s, _Left(_WITNESSES_S, _GAMMA_S)
     exercised, found, open_ = 0, [], 0
     by_key = _rows_by_key(history, keys)
     for key in sorted(keys.tolist(), key=lambda one: len(by_key[one])):
@@ -92,7 +94,7 @@ def _searched(history: History, context: Context, deadline_s: float, region: str
             continue
         exercised += sum(operation.call.answer != "unknown" and row >= 0 for row, operation in placed)
         if result.verdict == "violated":
-            found.append(_violation(history, key, placed, result.stuck[0], gamma_until))
+            found.append(_violation(history, key, placed, result.stuck[0], left))
     notes: list[str | None] = [
         noted(f"{{count}} keys with deletions were judged by the general search{where}", int(deleted.sum())),
         noted(
@@ -276,17 +278,28 @@ def _rows_by_key(history: History, keys: Int64) -> dict[int, Int64]:
     return {int(key): rows[first:last] for key, first, last in zip(keys, *bounds, strict=True)}
 
 
-def _violation(history: History, key: int, placed: list[Placed], stuck: int, budget: list[float]) -> Violation:
+def _violation(history: History, key: int, placed: list[Placed], stuck: int, left: _Left) -> Violation:
     operations = [operation for _, operation in placed]
-    witness = [placed[at] for at in witness_of(operations, stuck, CAS_REGISTER)] or [placed[stuck]]
+    began = time.monotonic()
+    found = witness_of(operations, stuck, CAS_REGISTER, min(1.0, left.witnesses_s)) if left.witnesses_s > 0 else ()
+    told = time.monotonic()
+    witness = [placed[at] for at in found] or [placed[stuck]]
     rows = tuple(row for row, _ in witness if row >= 0)
     final = next((str(one.process).removeprefix("final ") for row, one in witness if row == _FINAL), None)
     at = max((one.end for _, one in witness if one.end is not None), default=0)
-    began = time.monotonic()
-    gamma = gamma_by_bisection(operations, CAS_REGISTER, budget[0])
-    budget[0] = max(0.0, budget[0] - (time.monotonic() - began))
+    gamma = gamma_by_bisection(operations, CAS_REGISTER, left.gammas_s)
+    left.witnesses_s -= told - began
+    left.gammas_s -= time.monotonic() - told
     facts: dict[str, object] = {"rule": "search", **({"final": final} if final else {})}
     return Violation(key, rows, at, gamma_ns=gamma, facts=facts)
+
+
+@dataclass
+class _Left:
+    """Time that is left for telling violations; those that come later are told in short."""
+
+    witnesses_s: float
+    gammas_s: float
 
 
 def gamma_by_bisection(operations: Sequence[Operation], model: Model, budget_s: float) -> int | None:
@@ -294,6 +307,11 @@ def gamma_by_bisection(operations: Sequence[Operation], model: Model, budget_s: 
 
     Null: none would. Where the time is used up it is what is known: at least so much. Found to one part in a hundred.
     """
+    written = {call.value[1] if call.function == "cas" else call.value for call in (one.call for one in operations)}
+    if any(one.call.result is not None and one.call.result not in written for one in operations):
+        return None  # a state that nobody left
+    if budget_s <= 0:
+        return 1
     until = time.monotonic() + budget_s
     limits = Limits(deadline_s=max(0.05, budget_s / 4), configurations=200_000)
 

@@ -229,12 +229,14 @@ def _searched(operations: Sequence[Operation], model: Model, limits: Limits) -> 
         return Linearisation("unknown", (), (), model.init(), 0, reason)
 
 
-def witness_of(operations: Sequence[Operation], stuck: int, model: Model) -> tuple[int, ...]:
+def witness_of(
+    operations: Sequence[Operation], stuck: int, model: Model, seconds: float = _WITNESS_S
+) -> tuple[int, ...]:
     """Places of operations that are illegal on their own; see the top of this file.
 
     ``stuck``: place of the one whose return no order explains. Empty where the time for it was too short.
     """
-    until = time.monotonic() + _WITNESS_S
+    until = time.monotonic() + seconds
     model = replace(model, reachable=None)  # looking ahead pays for long searches only
     last = operations[stuck].end
     assert last is not None
