@@ -227,6 +227,9 @@ def test_the_envelope_of_single_writes(w: World, operation: str, parameters: dic
         ("BatchWriteItem", {"RequestItems": {TABLE: [{"PutRequest": {"Item": {"pk": {"S": ""}}}}]}}, EMPTY_KEY.format("string")),
         ("BatchWriteItem", {"RequestItems": {TABLE: [{"PutRequest": {"Item": KEY}}, {"DeleteRequest": {"Key": KEY}}]}}, "Provided list of item keys contains duplicates"),
         ("BatchWriteItem", {"RequestItems": {TABLE: [{"PutRequest": {"Item": {**KEY, "d": deep(32)}}}]}}, NEST),
+        # operators and functions: 300 of them
+        ("Scan", {"FilterExpression": " OR ".join(["size(a) = b"] * 101)}, "Invalid FilterExpression: The expression contains too many operators; operator count: 301"),
+        ("UpdateItem", {"Key": KEY, "UpdateExpression": "SET " + ",".join(f"a{n}=a+b" for n in range(301))}, one("Invalid UpdateExpression: The expression contains too many operators; operator count: 301")),
         # key conditions
         ("Query", {"TableName": SORTED, "KeyConditionExpression": "pk = :p AND begins_with(sk, :v)", "ExpressionAttributeValues": {":p": {"S": "q"}, ":v": {"N": "1"}}}, "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"),
         ("Query", {"TableName": SORTED, "KeyConditionExpression": "pk = :p AND begins_with(sk, :v)", "ExpressionAttributeValues": {":p": {"S": "q"}, ":v": {"S": "a"}}}, INVALID + "Condition parameter type does not match schema type"),
@@ -241,6 +244,15 @@ def test_the_envelope_of_single_writes(w: World, operation: str, parameters: dic
 def test_messages(w: World, operation: str, request_: dict[str, Any], message: str) -> None:
     table = {"TableName": None} if operation.startswith("Batch") else {}
     assert says(w, operation, **{**table, **request_}) == message
+
+
+def test_as_many_operators_as_are_allowed(w: World) -> None:
+    assert w.ask(EAST, "Scan", FilterExpression=" OR ".join(["a = b", *["a<>b"] * 149, "size(a)=b"])).status == 400
+    assert w.ask(EAST, "Scan", FilterExpression=" OR ".join(["NOT a = b", *["a<>b"] * 149])).ok
+    updates = ",".join(f"a{n}=a+b" for n in range(300))
+    assert w.ask(EAST, "PutItem", Item={**KEY, "a": {"N": "1"}, "b": {"N": "1"}}).ok
+    assert w.ask(EAST, "UpdateItem", Key=KEY, UpdateExpression=f"SET {updates}").ok
+    assert w.ask(EAST, "DeleteItem", Key=KEY).ok
 
 
 MISSING = {"TableName": "missing"}

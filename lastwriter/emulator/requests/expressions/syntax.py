@@ -14,6 +14,8 @@ from lastwriter.emulator.requests.errors import ApiError, validation
 
 MAX_TEXT_BYTES: Final = 4096
 MAX_NESTING: Final = 64
+MAX_OPERATORS: Final = 300
+"""And functions, in one expression."""
 """Parentheses and NOTs inside each other (chosen: DynamoDB's own bound is not documented)."""
 
 COMPARATORS: Final = frozenset({"=", "<>", "<", "<=", ">", ">="})
@@ -167,6 +169,7 @@ class _Parser:
         self.texts.append("<EOF>")
         self.at = 0
         self.nesting = 0
+        self.operators = 0
         self.redundant = False
         self.closed = (-1, -1)
         """Token positions of the pair of parentheses that was closed last."""
@@ -189,14 +192,14 @@ class _Parser:
             return first
         parts = [self._need_condition(first)]
         while self._is_keyword(operator):
-            self.at += 1
+            self._operator()
             parts.append(self._need_condition(part()))
         return Logical(operator, tuple(parts))
 
     def _not(self) -> _Term:
         if not self._is_keyword("NOT"):
             return self._predicate()
-        self.at += 1
+        self._operator()
         self._deeper()
         part = self._need_condition(self._not())
         self.nesting -= 1
@@ -208,17 +211,17 @@ class _Parser:
             return left
         operator = self.texts[self.at]
         if operator in COMPARATORS:
-            self.at += 1
+            self._operator()
             return Comparison(operator, left, self._operand())
         if self._is_keyword("BETWEEN"):
-            self.at += 1
+            self._operator()
             low = self._operand()
             if not self._is_keyword("AND"):
                 raise self._error()
             self.at += 1
             return Between(left, low, self._operand())
         if self._is_keyword("IN"):
-            self.at += 1
+            self._operator()
             return In(left, self._arguments())
         return left
 
@@ -238,7 +241,7 @@ class _Parser:
         if text == "(":
             return self._parentheses(inside)
         if kind == _WORD and self.texts[self.at + 1] == "(":
-            self.at += 1
+            self._operator()
             return Call(text, self._arguments())
         return self.path()
 
@@ -335,7 +338,7 @@ class _Parser:
         operator = self.texts[self.at]
         if operator not in ("+", "-") or isinstance(left, Sum):
             return left
-        self.at += 1
+        self._operator()
         return Sum(operator, left, self._operand())
 
     # -- projections
@@ -360,6 +363,13 @@ class _Parser:
         if self.texts[self.at] != text:
             raise self._error()
         self.at += 1
+
+    def _operator(self) -> None:
+        """Go past one."""
+        self.at += 1
+        self.operators += 1
+        if self.operators > MAX_OPERATORS:
+            raise validation(f"The expression contains too many operators; operator count: {self.operators}")
 
     def _deeper(self) -> None:
         self.nesting += 1
