@@ -13,8 +13,8 @@ from verifier.checks.registry import CHECKS
 from verifier.checks.types import Context, Result
 from verifier.contract import applicable, contract_rows, contract_verdict
 from verifier.history.columns import History
-from verifier.rundir import Mode
 from verifier.part import run_check
+from verifier.rundir import Mode
 
 
 def judged(run: Run) -> tuple[History, Context, dict[str, Result]]:
