@@ -222,7 +222,6 @@ def operations_on(
         if history.error[row] == expiry and history.value[row] != NULL and context.clocks is None:
             start = max(start, int(history.value[row]))  # not before the item's time is over
         placed.append((row, replace(operation, call=call, start=start)))
-    placed = _without_the_unseen(placed)
     first = min((operation.start for _, operation in placed), default=0)
     initial = (
         context.initial
@@ -239,7 +238,7 @@ def operations_on(
         if shown is not None:
             call = Call("read", None, "ok", (shown[0] or 0) if model is COUNTER else shown[0])
             placed.append((_FINAL, Operation(f"final {name}", call, shown[1], shown[2], key)))
-    return placed
+    return _without_the_unseen(placed)
 
 
 def _without_the_unseen(placed: list[Placed]) -> list[Placed]:

@@ -137,6 +137,12 @@ def test_the_final_items_and_what_the_run_began_with_count() -> None:
     assert check_searched(*build(ops)).verdict == "violated"
 
 
+def test_a_write_that_was_not_answered_may_be_what_is_left() -> None:
+    kept = {"us-east-1": {"k": Item(w=4, start=90, end=91)}}
+    ops = [write(1, 2, op=1), delete(3, 4, op=2, prev=1), write(5, 6, op=4, outcome="unknown")]
+    assert check_searched(*build([*ops, delete(6, 7, op=5, outcome="unknown")], final=kept)).verdict == "holds"
+
+
 def test_an_item_may_be_gone_once_its_time_is_over_and_not_before() -> None:
     ops = [write(1, 2, op=1), delete(3, 3, op=2, outcome="unknown", error="TimeToLive", value=50)]
     assert check_searched(*build([*ops, read(60, 61, op=3, saw=ABSENT)])).verdict == "holds"
