@@ -46,6 +46,9 @@ def test_multi_writer_mrec_ends_at_five_without_an_error(tmp_path: Path) -> None
     assert len(run.lost) == 10
     assert winner in run.stdout
     assert run.verdict.contract_verdict == "holds"
+    assert run.info.start_ns is not None
+    assert run.info.end_ns is not None
+    assert run.info.end_ns - run.info.start_ns < 15e9, "it ends when all are done, and not with its phase of 20 s"
 
 
 def test_multi_writer_mrsc_ends_at_fifteen_with_conflicts_retried(tmp_path: Path) -> None:
