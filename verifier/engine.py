@@ -59,7 +59,9 @@ class Limits:
     @property
     def processes(self) -> int:
         """How many at most."""
-        return self.jobs if self.jobs is not None else len(os.sched_getaffinity(0))
+        if self.jobs is not None:
+            return self.jobs
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     def fits(self, rows: int) -> bool:
         """Whether so many operations are best judged at once, in this process."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from heapq import heappop, heappush
 from typing import Final
 
 import numpy as np
@@ -226,27 +225,29 @@ def _swept_through(counter: _Counter) -> tuple[list[int], list[int]]:
     order = np.argsort((np.clip(times, BEFORE, AFTER) << 2) + kinds, kind="stable")
     values, counts = counter.value.tolist(), counter.unknown_count.tolist()
     least, spare, lost, invented = counter.initial, 0, 0, 0
-    under_way: list[int] = []
-    counted = bytearray(adds)
+    # By rank: called and not counted yet, or not. The first of these that is left returns first.
+    under_way = bytearray(adds)
+    first = 0
     missing, phantom = [], []
     for kind, place in zip(kinds[order].tolist(), places[order].tolist(), strict=True):
-        if kind == _START:
+        if kind == _COUNTED:
+            if under_way[place]:
+                under_way[place] = 0
+                least += 1
+            first = place
+        elif kind == _START:
             if place >= 0:
-                heappush(under_way, place)
+                under_way[place] = 1
             else:
                 spare += counts[-1 - place]
         elif kind == _READ_CALLED:
             if values[place] < least - lost:
                 missing.append(place)
                 lost = least - values[place]
-        elif kind == _COUNTED:
-            if not counted[place]:
-                heappop(under_way)  # it returns before all others that do not count yet
-                least += 1
-        else:
+        elif values[place] > least:
             more = values[place] - least
-            while more > 0 and under_way:
-                counted[heappop(under_way)] = 1
+            while more > 0 and (next_ := under_way.find(1, first)) >= 0:
+                under_way[next_] = 0
                 least, more = least + 1, more - 1
             if more > 0:
                 used = min(more, spare)
