@@ -140,7 +140,15 @@ def test_compacted_it_says_the_same(mode: str, tmp_path: Path) -> None:
             before = _loaded(tmp_path)
             number = directory.turn()
             code = subprocess.run(
-                [sys.executable, "-m", "lastwriter.emulator.shell.compacting", tmp_path, str(number), ",".join(REGIONS)]
+                [
+                    sys.executable,
+                    "-m",
+                    "lastwriter.emulator.shell.compacting",
+                    tmp_path,
+                    str(number),
+                    ",".join(REGIONS),
+                    "{}",
+                ]
             ).returncode
             assert code == 0
             directory.tidy()

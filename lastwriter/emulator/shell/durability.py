@@ -138,6 +138,7 @@ class Memory:
                 [
                     sys.executable, "-m", "lastwriter.emulator.shell.compacting",
                     str(directory.path), str(number), ",".join(self._core.regions),
+                    self._core.environment.settings.model_dump_json(),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
