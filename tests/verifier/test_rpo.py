@@ -11,6 +11,7 @@ from tests.verifier.builders import REGIONS, Item, Op, add, build, read, run_inf
 from tests.verifier.stores import simulate
 from verifier.checks.ledger import balance_of
 from verifier.history.columns import LostRange
+from verifier.report import write_report
 from verifier.rpo import losses_of, rpo_rows
 from verifier.rundir import FaultRecord, RouteEvent
 from verifier.verdict import Rpo
@@ -187,3 +188,8 @@ def test_expectations_on_what_a_failover_costs(tmp_path: Path) -> None:
     assert [row.met for row in verdict.expectations] == [True, False, True, None]
     assert verdict.faults[0].rpo[0].time_ms == 60.0
     assert "1 of 2 acknowledged writes missing elsewhere (1 came later); RPO 60ms" in directory.summary.read_text()
+    page = write_report(directory).read_text()
+    assert 'id="rpo"' in page
+    assert 'data-name="rpo" data-value="60.0">60ms<' in page
+    assert "had been acknowledged 60.0 ms before the failover" in page
+    assert 'id="rto"' not in page, "the fault lasted for less than a window"
