@@ -173,6 +173,18 @@ PROVISIONED = {"BillingMode": "PROVISIONED"}
             request(types="pk:S,g:S", GlobalSecondaryIndexes=[{**INDEX, "Projection": {}}]),
             "One or more parameter values were invalid: Unknown ProjectionType: null",
         ),
+        (
+            request(types="pk:S,g:S", GlobalSecondaryIndexes=[{**INDEX, "Projection": {"ProjectionType": "INCLUDE"}}]),
+            "One or more parameter values were invalid: ProjectionType is INCLUDE, but NonKeyAttributes is not "
+            "specified",
+        ),
+        (
+            request(
+                types="pk:S,g:S",
+                GlobalSecondaryIndexes=[{**INDEX, "Projection": {"ProjectionType": "ALL", "NonKeyAttributes": ["a"]}}],
+            ),
+            "One or more parameter values were invalid: ProjectionType is ALL, but NonKeyAttributes is specified",
+        ),
     ],
 )
 def test_refusals(create: dict[str, Any], message: str) -> None:

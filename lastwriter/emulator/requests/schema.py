@@ -238,6 +238,8 @@ def _add_index(indexes: list[IndexSchema], one: dict[str, Any], keys: list[KeyAt
         raise invalid_parameter("Unknown ProjectionType: null")
     if projection.get("NonKeyAttributes") is not None and kind != "INCLUDE":
         raise invalid_parameter(f"ProjectionType is {kind}, but NonKeyAttributes is specified")
+    if kind == "INCLUDE" and projection.get("NonKeyAttributes") is None:
+        raise invalid_parameter("ProjectionType is INCLUDE, but NonKeyAttributes is not specified")
     if any(index.name == name for index in indexes):
         raise invalid_parameter(f"Duplicate index name: {name}")
     indexes.append(IndexSchema(name, keys[0], keys[1] if len(keys) > 1 else None, projection, is_global))
