@@ -31,7 +31,7 @@ class Layout:
     """Places ``(key, time)`` on one line. Times are from ``first`` to ``last``, or :data:`BEFORE` or :data:`AFTER`."""
 
     def __init__(self, keys: int, first: int, last: int) -> None:
-        self.first = first
+        self.first, self._keys = first, keys
         self.width = width_of(first, last)
         if keys * self.width > _CAPACITY:
             raise OverflowError(f"{keys:,} keys of {self.width:,} ns do not fit; take them in chunks")
@@ -45,7 +45,7 @@ class Layout:
             shifted[time >= AFTER] = self.width - 2
             if int(shifted.min()) < 0 or int(shifted.max()) >= self.width:
                 raise OverflowError("a time lies outside the layout")
-        return np.asarray(key, np.int64) * self.width + shifted
+        return shifted if self._keys == 1 else np.asarray(key, np.int64) * self.width + shifted
 
 
 def width_of(first: int, last: int) -> int:
