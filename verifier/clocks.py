@@ -121,8 +121,8 @@ class Clocks:
 def clocks_of(run: RunInfo) -> Clocks | None:
     """The run's hosts; null where all workers ran on the reference host, whose clock is then everybody's."""
     hosts = tuple(dict.fromkeys(worker.host for worker in sorted(run.workers, key=lambda one: one.worker)))
-    if len(hosts) < 2 and run.host in (None, *hosts):
-        return None
+    if not hosts or (len(hosts) < 2 and run.host in (None, *hosts)):
+        return None  # a killed run does not list its workers; records of other hosts are not in its directory then
     host_of_worker = np.zeros(max(worker.worker for worker in run.workers) + 1, np.int64)
     for worker in run.workers:
         host_of_worker[worker.worker] = hosts.index(worker.host)

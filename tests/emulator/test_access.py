@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from botocore.auth import SigV4Auth
@@ -33,7 +34,7 @@ keys:
       - {actions: ["Put*", ConditionCheckItem], regions: [us-west-2], tables: ["ord*"]}
   - {access_key: ASIASESSION, secret_key: the-session-secret, session_token: the-token/+=, expires: 15min}
 """
-NOW = datetime.now(UTC).timestamp()  # botocore signs with its own clock
+NOW = datetime.now(UTC).timestamp()
 
 
 def gate(tmp_path: Path, text: str = FILE, wall: Callable[[], float] = lambda: NOW) -> Access:
@@ -56,7 +57,9 @@ def signed(
     """As botocore signs it."""
     given_headers = {"X-Amz-Target": f"DynamoDB_20120810.{operation}", "Host": "127.0.0.1:8000", **headers}
     request = AWSRequest("POST", f"http://127.0.0.1:8000{url}", given_headers, body)
-    SigV4Auth(Credentials(access_key, secret, token), "dynamodb", region).add_auth(request)
+    signed_at = datetime.fromtimestamp(NOW, UTC).replace(tzinfo=None)
+    with mock.patch("botocore.auth.get_current_datetime", return_value=signed_at):
+        SigV4Auth(Credentials(access_key, secret, token), "dynamodb", region).add_auth(request)
     return Head(b"POST", url.encode(), [(n.lower().encode(), v.encode()) for n, v in request.headers.items()], body)
 
 
