@@ -4,6 +4,10 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Drills wait more than they compute: three at once keep two cores busy.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist worksteal
+
 .PHONY: help quickstart install test test-long explore browser lint types format clean
 
 help:  ## this list
@@ -15,13 +19,13 @@ quickstart: $(VENV)/.installed  ## install, then run profiles/quickstart.yaml (a
 install: $(VENV)/.installed-dev  ## everything a developer needs
 
 test: $(VENV)/.installed-dev browser  ## all tests but the long ones, in under ten minutes
-	$(BIN)/pytest -n auto --dist worksteal -m "not long"
+	$(PYTEST) -m "not long"
 
 test-long: $(VENV)/.installed-dev browser  ## what takes longer: thousands of schedules, large histories, clusters
-	$(BIN)/pytest -n auto --dist worksteal -m long
+	$(PYTEST) -m long
 
 explore: $(VENV)/.installed-dev  ## property tests on new random examples, for long
-	HYPOTHESIS_PROFILE=explore $(BIN)/pytest -n auto --dist worksteal -m "not e2e and not wheel and not long"
+	HYPOTHESIS_PROFILE=explore $(PYTEST) -m "not e2e and not wheel and not long"
 
 # The report's tests open it in a real browser. Debian's and Ubuntu's chromium is installed where that is allowed; elsewhere
 # the tests say what they left out (and fail in CI, where nothing may be left out).

@@ -47,7 +47,8 @@ def test_another_seed_draws_other_delays() -> None:
 def test_requests_leave_no_garbage_for_the_collector(mode: str) -> None:
     _run(mode, 1)
     world = _garbage(lambda: World(mode, client_latency="1ms", stream_records=1).settle())
-    assert _garbage(lambda: _run(mode, 2)) < world + 4 * 300 / 10  # not several objects a request
+    # Not several objects a request. What the test runner leaves meanwhile counts as well, so the best of three.
+    assert min(_garbage(lambda: _run(mode, 2)) for _ in range(3)) < world + 4 * 300 / 10
 
 
 def _garbage(work: Callable[[], object]) -> int:

@@ -150,7 +150,7 @@ def template_of(before: bytes, head: bytes, target: bytes) -> Template | None:
         if old == line and name.lower() != b"content-length":
             fixed.append((start, text + line + b"\r\n"))
         else:
-            common = _WORD_BEGUN.sub(b"", commonprefix([old, line]))  # noqa: RUF071 - characters it is
+            common = _WORD_BEGUN.sub(b"", commonprefix([old, line]) or b"")  # noqa: RUF071 - characters it is
             if len(old) != len(line) or not common.startswith(name + b": "):
                 return None
             rest = slice(at + len(common), end)
