@@ -52,12 +52,8 @@ THROTTLED: Final = frozenset(
 )
 """The throttling family: refused for now, worth another attempt later."""
 
-REFUSED: Final = THROTTLED | frozenset(
+SHUT_OUT: Final = frozenset(
     {
-        CONDITION_FAILED,
-        "ValidationException",
-        "ResourceNotFoundException",
-        # authentication, signature and expired token
         "AccessDenied",
         "AccessDeniedException",
         "ExpiredToken",
@@ -73,6 +69,17 @@ REFUSED: Final = THROTTLED | frozenset(
         "RequestExpired",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
+    }
+)
+"""Authentication, signature, expired token, permission."""
+
+REFUSED: Final = (
+    THROTTLED
+    | SHUT_OUT
+    | {
+        CONDITION_FAILED,
+        "ValidationException",
+        "ResourceNotFoundException",
         # limits and races that are decided before anything is written
         "IdempotentParameterMismatchException",
         "ItemCollectionSizeLimitExceededException",

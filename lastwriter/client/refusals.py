@@ -6,29 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lastwriter.client.outcome import CREDENTIALS_ERROR
+from lastwriter.client.outcome import CREDENTIALS_ERROR, SHUT_OUT
 from lastwriter.errors import UserError
 
-HOPELESS: Final = frozenset(
-    {
-        CREDENTIALS_ERROR,
-        "AccessDenied",
-        "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "IncompleteSignature",
-        "IncompleteSignatureException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        "NotAuthorized",
-        "OptInRequired",
-        "ResourceNotFoundException",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
+HOPELESS: Final = SHUT_OUT | {CREDENTIALS_ERROR, "ResourceNotFoundException"}
 """What no other attempt will change: somebody has to do something about credentials, permissions, clock or table."""
 
 PATIENCE_NS: Final = 3_000_000_000
