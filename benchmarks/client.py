@@ -22,6 +22,8 @@ import json
 import multiprocessing
 import multiprocessing.connection
 import random
+import re
+import signal
 import ssl
 import statistics
 import sys
@@ -32,9 +34,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 PEER = "plain boto3"
 KINDS = (PEER, "boto3 recorded", "wire", "wire recorded")
 PROMISE = 15
+_MARK = re.compile(rb'":op":\{"N":"(\d+)"')
 REGION, TABLE = "us-east-1", "counters"
 TOKEN = "IQoJb3JpZ2luX2VjE" + "Ab9/" * 200  # as long as a role's session token is
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -227,9 +232,15 @@ def _intents(
     return recorded, recorder.flush
 
 
-def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None) -> None:
-    """The least that is a DynamoDB endpoint: the same two answers for ever, with their checksums."""
+def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None, log: Path | None = None) -> None:
+    """The least that is a DynamoDB endpoint: the same two answers for ever, with their checksums.
+
+    With ``log``, every update's mark and when its first byte was seen and its answer written (monotonic nanoseconds)
+    are there as an array when SIGTERM ends it.
+    """
     import uvloop
+
+    seen: list[tuple[int, int, int]] = []
 
     def reply(body: dict[str, Any]) -> bytes:
         data = json.dumps(body).encode()
@@ -257,6 +268,8 @@ def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None) -> Non
             self.transport = transport
 
         def data_received(self, data: bytes) -> None:
+            if not self.buffer:
+                self.came_ns = time.monotonic_ns()
             self.buffer += data
             end = self.buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -266,8 +279,10 @@ def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None) -> Non
             length = int(head[at : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else end])
             if len(self.buffer) < end + 4 + length:
                 return
-            self.buffer = b""
+            whole, self.buffer = self.buffer, b""
             self.transport.write(get if b".getitem" in head else update)
+            if log is not None and (mark := _MARK.search(whole, end)):
+                seen.append((int(mark[1]), self.came_ns, time.monotonic_ns()))
 
     async def serve() -> None:
         context = None
@@ -275,10 +290,15 @@ def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None) -> Non
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls / "server.pem", tls / "server.key")
         listening = await asyncio.get_running_loop().create_server(Lean, "127.0.0.1", 0, ssl=context)
+        over = asyncio.Event()
+        if log is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
         pipe.send(listening.sockets[0].getsockname()[1])
-        await listening.serve_forever()
+        await over.wait()
 
     uvloop.run(serve())
+    if log is not None:
+        np.save(log, np.array(seen, np.int64))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/load.py                      # the ratio; the promise is ≥ 20
     .venv/bin/python benchmarks/load.py --tls                # over HTTPS with certificate checks, ≥ 15
     .venv/bin/python benchmarks/load.py --sustained 600s     # 10,000 operations a second by two workers
+    .venv/bin/python benchmarks/load.py --accuracy 30s       # recorded latency beside the server's own log
 
 Both run as a Locust master and one worker with the same number of users, half increments, half strong reads, against
 one lean server in another process. They take turns. CPU time is the worker's own (user and system) from the start of
@@ -11,7 +12,9 @@ the load to its exit: users, schedule, requests, recording, statistics and what 
 plain boto3       benchmarks/peers/plain_boto3.py; nothing is recorded but Locust's statistics
 lastwriter        locustfiles/counters.py, closed loop: marks, one row an operation on disk, histograms
 
-`--sustained` is an open loop, so that what cannot be sent in time shows as late or as not sent.
+`--sustained` is an open loop, so that what cannot be sent in time shows as late or as not sent. `--accuracy` is one at
+half of that rate: what a worker records as an update's latency, less what the server's log says it took there, is what
+the client and loopback added; its p99 is to be a millisecond at most.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import client as lean  # benchmarks/client.py, for its server
+import numpy as np
 import psutil
 
 from lastwriter.client.plan import Load, LoadPlan, PlannedPhase
@@ -44,6 +48,7 @@ from verifier.rundir import RunDirectory
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 PROMISE, PROMISE_TLS, RATE, BYTES = 20, 15, 10_000, 60
+ACCURACY_MS = 1.0
 KINDS = ("plain boto3", "lastwriter")
 
 
@@ -55,9 +60,13 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=10, help="10 is boto3's default pool of connections")
     parser.add_argument("--tls", action="store_true", help="HTTPS with certificate checks")
     parser.add_argument("--sustained", type=parse_duration, metavar="DURATION", help="the long run instead, e.g. 600s")
+    parser.add_argument("--accuracy", type=parse_duration, metavar="DURATION", help="recorded beside true latency")
     parser.add_argument("--rate", type=int, default=RATE, help="of the long run, operations a second; default: 10000")
     parser.add_argument("--workers", type=int, default=2, help="of the long run; default: 2")
     options = parser.parse_args()
+    if options.accuracy:
+        accuracy(options.accuracy, options.rate // 2, options.workers)
+        return
     with server(options.tls) as endpoint:
         if options.sustained:
             sustain(endpoint, options.sustained, options.rate, options.workers)
@@ -139,6 +148,31 @@ def sustain(endpoint: str, seconds: float, rate: int, count: int) -> None:
         print(f"{'met' if grown <= 0.1 else 'NOT MET'}: memory flat (+{grown:.1%})")
 
 
+def accuracy(seconds: float, rate: int, count: int) -> None:
+    """How much the client adds to the latencies that it records."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log = folder / "server.npy"
+        load = Load(workload="counters", rate=f"{rate}/s", processes=40 * count, keys={"count": 1000})  # type: ignore[arg-type]
+        with server(False, log) as endpoint:
+            plan = write_plan(folder, endpoint, load, seconds)
+            with locust(ROOT / "locustfiles" / "counters.py", endpoint, folder, count, ["--plan", str(plan)]) as (
+                master, workers,
+            ):  # fmt: skip
+                finish([master, *workers], seconds + 60)
+        history = read_history(RunDirectory(folder / "run"))
+        marks, came_ns, answered_ns = np.load(log).T
+        order = np.argsort(marks)
+        at = np.searchsorted(marks[order], history.op)
+        known = (at < len(marks)) & (marks[order][np.minimum(at, len(marks) - 1)] == history.op)
+        true_ns = (answered_ns - came_ns)[order][at[known]]
+        added_ms = ((history.end_ns - history.start_ns)[known] - true_ns) / 1e6
+        p50, p99, most = np.percentile(added_ms, [50, 99, 100])
+        print(f"{count} workers, {rate:,}/s for {seconds:g} s; {int(known.sum()):,} updates found in the server's log")
+        print(f"recorded less true: p50 {p50:.2f} ms, p99 {p99:.2f} ms, highest {most:.1f} ms")
+        print(f"{'met' if p99 <= ACCURACY_MS else 'NOT MET'}: p99 ≤ {ACCURACY_MS} ms")
+
+
 def words(megabytes: list[float]) -> str:
     """``151, 152``."""
     return ", ".join(f"{one:.0f}" for one in megabytes)
@@ -204,11 +238,11 @@ def finish(processes: list[subprocess.Popen[bytes]], seconds: float) -> None:
 
 
 @contextmanager
-def server(tls: bool) -> Iterator[str]:
-    """The lean endpoint of benchmarks/client.py."""
+def server(tls: bool, log: Path | None = None) -> Iterator[str]:
+    """The lean endpoint of benchmarks/client.py; its log is written when the block ends."""
     context = multiprocessing.get_context("spawn")
     parent, child = context.Pipe()
-    process = context.Process(target=lean._serve, args=(child, tls), daemon=True)
+    process = context.Process(target=lean._serve, args=(child, tls, log), daemon=True)
     process.start()
     try:
         yield f"{'https' if tls else 'http'}://127.0.0.1:{parent.recv()}"

@@ -21,7 +21,7 @@ from verifier.checks.findings import Found, result
 from verifier.checks.marks import NOT_FOUND, is_mark, marks_by_key, marks_of, updates
 from verifier.checks.types import Context, Note, Result, Stream, by_length, join_notes, noted
 from verifier.history.columns import NULL, History, Int64
-from verifier.history.schema import ABSENT, Outcome
+from verifier.history.schema import ABSENT, Kind, Outcome
 
 _RULES: Final = ("repeated record", "record out of order", "record without effect", "missing record")
 
@@ -130,12 +130,17 @@ class _Told:
         """Items whose last record is not their final state."""
         if not context.run.settled:
             return
+        # What nobody asked to delete, a time to live deletes: also after the final state was read.
+        deleted = np.zeros(len(history.keys), np.bool_)
+        if Kind.DELETE in history.kinds:
+            deleted[history.key[history.kind == history.kinds.index(Kind.DELETE)]] = True
         for number, name in enumerate(context.regions):
             if name not in context.final:
                 continue
             final = marks_by_key([context.final[name]], len(history.keys))
             mine = (region == number) & (last != NULL)
-            wrong = mine & (final[key] != last) & (final[key] != NULL)
+            expired = (last == ABSENT) & (final[key] == before) & ~deleted[key]
+            wrong = mine & (final[key] != last) & (final[key] != NULL) & ~expired
             for at in np.flatnonzero(wrong).tolist():
                 place = (int(key[at]), number)
                 if final[key[at]] == before[at]:

@@ -104,6 +104,14 @@ def test_deletions_and_new_beginnings() -> None:
     assert check_streams(history, context).verdict == "unknown"
 
 
+def test_what_a_time_to_live_deletes_after_the_final_state_was_read_accuses_nobody() -> None:
+    late = [*CHAIN, (A, "k", 3, ABSENT)]
+    assert judged(OPS, late, {A: 3})[2].verdict == "holds"
+    assert judged(OPS, [*CHAIN, (A, "k", 2, ABSENT)], {A: 3})[2].verdict == "violated", "that state was over"
+    somebody = [*OPS, Op("delete", 40, 45, op=4, outcome="fail")]
+    assert judged(somebody, late, {A: 3})[2].verdict == "violated", "a deletion that failed is told"
+
+
 def last_writer_wins(rng: random.Random, writes: int) -> tuple[list[Op], list[Record], dict[str, dict[str, Item]]]:
     """A correct MREC store: local writes at once, the others later or not at all, if something newer was there."""
     state = {(region, key): (ABSENT, 0) for region in REGIONS for key in "kl"}
