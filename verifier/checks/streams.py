@@ -130,16 +130,17 @@ class _Told:
         """Items whose last record is not their final state."""
         if not context.run.settled:
             return
-        # What nobody asked to delete, a time to live deletes: also after the final state was read.
-        deleted = np.zeros(len(history.keys), np.bool_)
+        # A deletion of which nobody knows, that of a time to live, may come after the final state was read.
+        doomed = np.zeros(len(history.keys), np.bool_)
         if Kind.DELETE in history.kinds:
-            deleted[history.key[history.kind == history.kinds.index(Kind.DELETE)]] = True
+            deletions = history.kind == history.kinds.index(Kind.DELETE)
+            doomed[history.key[deletions & (history.outcome == Outcome.UNKNOWN)]] = True
         for number, name in enumerate(context.regions):
             if name not in context.final:
                 continue
             final = marks_by_key([context.final[name]], len(history.keys))
             mine = (region == number) & (last != NULL)
-            expired = (last == ABSENT) & (final[key] == before) & ~deleted[key]
+            expired = (last == ABSENT) & (final[key] == before) & doomed[key]
             wrong = mine & (final[key] != last) & (final[key] != NULL) & ~expired
             for at in np.flatnonzero(wrong).tolist():
                 place = (int(key[at]), number)
