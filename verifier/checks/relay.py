@@ -37,7 +37,8 @@ class Cut:
 def cuts_of(context: Context) -> list[Cut]:
     """Every ordered pair of Regions that a fault cut, for as long as that is certain.
 
-    From its observed onset until it was asked to end (or, if nobody asked, was seen gone).
+    From its observed onset until it was asked to end (or, if nobody asked, was seen gone): in between, not at those
+    moments themselves, in which things may have happened in either order.
     """
     cuts = []
     for fault in context.faults:
@@ -65,11 +66,11 @@ def check_relay(history: History, context: Context) -> Result:
             continue
         source, target = history.regions.index(cut.source), history.regions.index(cut.target)
         shows = (history.region == target) & (history.start_ns >= cut.since_ns)
-        shows &= (history.end_ns <= cut.until_ns - epsilon) & (history.outcome != Outcome.UNKNOWN)
+        shows &= (history.end_ns < cut.until_ns - epsilon) & (history.outcome != Outcome.UNKNOWN)
         state = np.where(own, history.prev, history.saw)
         rows = np.flatnonzero(shows & is_mark(state))
         written = writing & (history.region == source) & (history.outcome != Outcome.FAIL)
-        written &= history.start_ns >= cut.since_ns + epsilon
+        written &= history.start_ns > cut.since_ns + epsilon
         judged[rows[_could_show(history, rows, written)]] = True
         writer = marks.find(state[rows], history.key[rows])
         relayed = (writer != NOT_FOUND) & written[writer]

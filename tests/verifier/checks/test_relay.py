@@ -44,7 +44,9 @@ def test_what_the_regions_own_write_was_applied_to_shows_it_too() -> None:
     [
         [WRITE, read(130, 140, saw=1, region=C)],  # C's link to A is whole
         [WRITE, read(130, 201, saw=1, region=B)],  # may have been answered after the healing
+        [WRITE, read(130, 200, saw=1, region=B)],  # may have been answered in the very moment, right after the healing
         [write(90, 120, op=1, region=A, prev=-1), read(130, 140, saw=1, region=B)],  # may have passed before the cut
+        [write(100, 120, op=1, region=A, prev=-1), read(130, 140, saw=1, region=B)],  # in the very moment, right before
         [
             WRITE,
             write(125, 128, op=2, region=C, prev=1),
