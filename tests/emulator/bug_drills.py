@@ -53,7 +53,7 @@ DRILLS: Final = {
     "applied-twice": OWN,
 }  # fmt: skip
 BOTH: Final = {
-    "refused-applied": MRSC,
+    "refused-applied": replace(MRSC, operations=3000, registers=20, reads=0.2),  # few writes conflict, many take effect
     "restart-forgets": replace(MRSC, restart_ms=700),
     "lost-write": MRSC,
     "applied-twice": MRSC,

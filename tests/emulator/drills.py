@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -278,7 +278,10 @@ class Performance:
             process.call = self.w.send(process.region, call.operation, **request)
             return
         start_ns = process.since_ns if token else call.start_ns
-        self.ops += _rows(process, call, start_ns)
+        rows = _rows(process, call, start_ns)
+        if token and process.attempts and not call.ok:  # refused now; one of the attempts before may have taken effect
+            unknown, rows = True, [replace(row, outcome="unknown") for row in rows]
+        self.ops += rows
         if unknown:
             process.number += self.drill.processes
         pause_ns = int(self.rng.expovariate(1 / self.drill.think_ms) * MS)

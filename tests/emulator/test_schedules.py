@@ -10,9 +10,11 @@ from collections import Counter
 import pytest
 
 from lastwriter.emulator.core.bugs import BUGS, Bug
-from tests.emulator.bug_drills import OF_STREAMS
-from tests.emulator.drills import perform, verdicts
+from tests.emulator.bug_drills import LOST_REPLIES, OF_STREAMS
+from tests.emulator.drills import Drill, Window, perform, verdicts
 from tests.emulator.schedules import schedule
+from tests.emulator.virtual import REGIONS
+from verifier.history.schema import Outcome
 
 MODES = ("MREC", "MRSC")
 OFTEN = 10
@@ -31,6 +33,23 @@ def test_the_contract_is_kept(mode: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_the_contract_is_kept_in_thousands(mode: str, block: int) -> None:
     judge(mode, range(1000 + 300 * block, 1300 + 300 * block))
+
+
+def test_a_request_refused_after_its_reply_was_lost_may_have_taken_effect() -> None:
+    throttled = {"kind": "region-throttled", "regions": REGIONS, "share": "30%"}
+    windows = Window(0, 3_600_000, LOST_REPLIES), Window(0, 3_600_000, throttled)
+    drill = Drill("MREC", operations=100, counters=0, registers=0, idempotent=3, own=True, windows=windows)
+    history, context = perform(drill, 1)
+    doubtful = (history.outcome == Outcome.UNKNOWN) & (history.error == history.errors.index("ThrottlingException"))
+    assert doubtful.any()
+    found = verdicts(drill, history, context)
+    assert found["refused"] == "holds"
+    assert "violated" not in found.values(), found
+
+
+@pytest.mark.parametrize("seed", [2219, 2292])
+def test_a_schedule_that_was_once_judged_wrongly(seed: int) -> None:
+    judge("MREC", range(seed, seed + 1))
 
 
 def judge(mode: str, seeds: range) -> Counter[str]:
