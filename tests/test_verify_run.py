@@ -27,7 +27,7 @@ def test_the_same_verdict_in_parts_and_elsewhere(tmp_path: Path) -> None:
     _, where = verify_run(str(directory.path), tmp_path, options, stream)
     assert where == str(tmp_path / "other" / "verdict.json")
     assert Path(where).read_bytes() == expected
-    assert "judging" in stream.getvalue(), "somebody looks"
+    assert "100 %" in stream.getvalue(), "who looks sees it end; what comes between may be too quick to be drawn"
 
 
 @pytest.mark.parametrize(
