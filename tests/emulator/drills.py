@@ -133,6 +133,7 @@ class Performance:
             self._write_down()  # before anybody is told
             while self.w.now_ns >= at_ns:
                 self._act(act)
+                self._write_down()  # healing answers, and a kill may come in the same moment
                 at_ns, act = next(agenda)
             for process in self.processes:
                 if process.call is not None and process.call.end_ns is not None:
