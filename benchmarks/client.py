@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -30,7 +31,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ PROMISE = 15
 _MARK = re.compile(rb'":op":\{"N":"(\d+)"')
 REGION, TABLE = "us-east-1", "counters"
 TOKEN = "IQoJb3JpZ2luX2VjE" + "Ab9/" * 200  # as long as a role's session token is
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.certificates import certificates  # noqa: E402 - the folder above is not on the path before
 
 
 def main() -> None:
@@ -57,23 +61,19 @@ def main() -> None:
     )
     options = parser.parse_args()
 
-    tls = None
-    if options.tls:
-        from tests.certificates import certificates
+    tls = certificates() if options.tls else None
+    with contextlib.nullcontext(options.endpoint) if options.endpoint else server(tls) as endpoint:
+        compare(endpoint, tls, options)
 
-        tls = certificates()
+
+def compare(endpoint: str, tls: Path | None, options: argparse.Namespace) -> None:
+    """Every kind of client in turns."""
     context = multiprocessing.get_context("spawn")
-    server = None
-    endpoint = options.endpoint
-    if endpoint is None:
-        parent, child = context.Pipe()
-        server = context.Process(target=_serve, args=(child, tls), daemon=True)
-        server.start()
-        endpoint = f"{'https' if options.tls else 'http'}://127.0.0.1:{parent.recv()}"
     pipes = {}
     for kind in KINDS:
         pipes[kind], child = context.Pipe()
         context.Process(target=_client, args=(child, kind, endpoint, options.users, tls), daemon=True).start()
+        child.close()  # ours, so that a client that died ends the pipe
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for number in range(options.rounds + 1):
         for kind in random.sample(KINDS, len(KINDS)):
@@ -85,8 +85,6 @@ def main() -> None:
                 rates[kind].append(operations / cpu_s)
     for pipe in pipes.values():
         pipe.send(None)
-    if server is not None:
-        server.terminate()
 
     print(f"{options.users} users, {options.rounds} rounds of {options.seconds:g} s{', TLS' if options.tls else ''}")
     print(f"{'':16} {'operations per CPU-s':>22} {'µs each':>9}  ratio to {PEER}: median (lowest – highest round)")
@@ -99,6 +97,26 @@ def main() -> None:
         )
     recorded = statistics.median(rate / peer for rate, peer in zip(rates["wire recorded"], rates[PEER], strict=True))
     print(f"{'met' if recorded >= PROMISE else 'NOT MET'}: wire recorded ≥ {PROMISE} × {PEER} (median {recorded:.1f})")
+
+
+@contextlib.contextmanager
+def server(tls: Path | None = None, log: Path | None = None) -> Iterator[str]:
+    """The lean server in a process of its own, over HTTPS with the certificates of a folder; its endpoint.
+
+    Its log is written when the block ends (see :func:`_serve`).
+    """
+    context = multiprocessing.get_context("spawn")
+    parent, child = context.Pipe()
+    process = context.Process(target=_serve, args=(child, tls, log), daemon=True)
+    process.start()
+    child.close()  # ours, so that a server that died ends the pipe
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{parent.recv()}"
+    except EOFError:
+        raise SystemExit("the lean server did not start: its error stands above") from None
+    finally:
+        process.terminate()
+        process.join()
 
 
 def _client(

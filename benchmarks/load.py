@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import multiprocessing
 import os
 import random
 import socket
@@ -36,7 +35,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import client as lean  # benchmarks/client.py, for its server
+import client as lean  # benchmarks/client.py, for its server and certificates
 import numpy as np
 import psutil
 
@@ -67,7 +66,7 @@ def main() -> None:
     if options.accuracy:
         accuracy(options.accuracy, options.rate // 2, options.workers)
         return
-    with server(options.tls) as endpoint:
+    with lean.server(lean.certificates() if options.tls else None) as endpoint:
         if options.sustained:
             sustain(endpoint, options.sustained, options.rate, options.workers)
         else:
@@ -104,7 +103,7 @@ def one_round(kind: str, endpoint: str, seconds: float, users: int, folder: Path
         load = Load(workload="counters", users=users, mix={"increment": "50%", "read": "50%"}, keys={"count": 100})  # type: ignore[arg-type]
         arguments = ["--plan", str(write_plan(folder, endpoint, load, seconds))]
     with locust(locustfile, endpoint, folder, 1, arguments) as (master, workers):
-        finish([master, *workers], seconds + 60)
+        finish([master, *workers], seconds + 60, folder)
     with (folder / "stats_stats.csv").open() as file:
         total = next(row for row in csv.DictReader(file) if row["Name"] == "Aggregated")
     if total["Failure Count"] != "0":
@@ -127,7 +126,7 @@ def sustain(endpoint: str, seconds: float, rate: int, count: int) -> None:
                 time.sleep(min(5.0, seconds / 10))
                 if live(folder) and all(worker.poll() is None for worker in workers):
                     memory.append([psutil.Process(worker.pid).memory_info().rss / 1e6 for worker in workers])
-            finish([master, *workers], 60)
+            finish([master, *workers], 60, folder)
         lines = [line for line in live(folder) if "second" in line]
         offered, sent, late = (sum(line[name] for line in lines) for name in ("offered", "sent", "late"))
         directory = RunDirectory(folder / "run")
@@ -154,12 +153,12 @@ def accuracy(seconds: float, rate: int, count: int) -> None:
         folder = Path(name)
         log = folder / "server.npy"
         load = Load(workload="counters", rate=f"{rate}/s", processes=40 * count, keys={"count": 1000})  # type: ignore[arg-type]
-        with server(False, log) as endpoint:
+        with lean.server(log=log) as endpoint:
             plan = write_plan(folder, endpoint, load, seconds)
             with locust(ROOT / "locustfiles" / "counters.py", endpoint, folder, count, ["--plan", str(plan)]) as (
                 master, workers,
             ):  # fmt: skip
-                finish([master, *workers], seconds + 60)
+                finish([master, *workers], seconds + 60, folder)
         history = read_history(RunDirectory(folder / "run"))
         marks, came_ns, answered_ns = np.load(log).T
         order = np.argsort(marks)
@@ -211,7 +210,7 @@ def locust(
         command = [sys.executable, str(PEERS / "measured_locust.py"), "-f", str(locustfile), "--headless", *more]
         environment = {**os.environ, "ENDPOINT": endpoint, "MEASURED": str(folder / f"measured-{name}.json")}
         if endpoint.startswith("https"):
-            environment["AWS_CA_BUNDLE"] = str(lean.TLS / "ca.pem")
+            environment["AWS_CA_BUNDLE"] = str(lean.certificates() / "ca.pem")
         with (folder / f"{name}.log").open("wb") as log:
             started.append(subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log))
         return started[-1]
@@ -230,25 +229,14 @@ def locust(
             process.wait()
 
 
-def finish(processes: list[subprocess.Popen[bytes]], seconds: float) -> None:
-    """Wait until all have ended."""
+def finish(processes: list[subprocess.Popen[bytes]], seconds: float, folder: Path) -> None:
+    """Wait until all have ended; what they said, if one of them could not do its work."""
     deadline = time.monotonic() + seconds
     for process in processes:
         process.wait(max(0.1, deadline - time.monotonic()))
-
-
-@contextmanager
-def server(tls: bool, log: Path | None = None) -> Iterator[str]:
-    """The lean endpoint of benchmarks/client.py; its log is written when the block ends."""
-    context = multiprocessing.get_context("spawn")
-    parent, child = context.Pipe()
-    process = context.Process(target=lean._serve, args=(child, tls, log), daemon=True)
-    process.start()
-    try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{parent.recv()}"
-    finally:
-        process.terminate()
-        process.join()
+    if not (folder / "stats_stats.csv").exists() or any(process.returncode for process in processes[1:]):
+        said = "".join(path.read_text()[-2000:] for path in sorted(folder.glob("*.log")))
+        raise SystemExit(f"{said}\nLocust gave up: there is nothing to measure")
 
 
 if __name__ == "__main__":
