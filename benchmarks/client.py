@@ -230,8 +230,9 @@ def _intents(
 
         return bare, lambda: None
 
+    from lastwriter.client.key_codes import KeyCodes
     from lastwriter.client.recorder import Recorder
-    from lastwriter.client.table import KeyCodes, Table
+    from lastwriter.client.table import Table
 
     recorder = Recorder(directory / "worker-0.arrow", 0)
     codes, processes = KeyCodes(recorder, ()), itertools.count()

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from verifier.history.columns import Bool, History
-from verifier.history.schema import ALREADY_APPLIED, EXPIRY
+from verifier.history.schema import ALREADY_APPLIED, EXPIRY, IN_FLIGHT
 
 CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailedException", ALREADY_APPLIED})
 """The condition of a write did not hold: an answer."""
@@ -23,8 +23,6 @@ THROTTLED: Final = frozenset(
         "TooManyRequestsException",
     }
 )
-IN_FLIGHT: Final = "InFlight"
-"""The worker stopped before the attempt was answered or given up: its end says nothing about latency."""
 
 
 def timed(history: History) -> Bool:

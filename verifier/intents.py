@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.answers import CONDITION_FAILED, IN_FLIGHT, asked, with_error
+from verifier.answers import CONDITION_FAILED, asked, with_error
 from verifier.checks.types import Context
 from verifier.history.columns import NO_CODE, Bool, History, Int64, one_row_each
-from verifier.history.schema import ALREADY_APPLIED, Outcome
+from verifier.history.schema import ALREADY_APPLIED, IN_FLIGHT, Outcome
 
 
 @dataclass(frozen=True, slots=True)

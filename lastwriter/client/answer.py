@@ -76,3 +76,8 @@ def _number(item: dict[str, Any], attribute: str) -> int:
         return int(item[attribute]["N"])
     except (KeyError, ValueError):
         return NULL
+
+
+def known(number: int) -> int | None:
+    """None for what nothing was said about."""
+    return None if number == NULL else number

@@ -35,6 +35,11 @@ class Key:
         return self.name
 
 
+def name_of(key: Key | str) -> str:
+    """What it is called in the table."""
+    return key if isinstance(key, str) else key.name
+
+
 class KeyChooser:
     """Draws keys for one process.
 

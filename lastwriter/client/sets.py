@@ -7,31 +7,21 @@ element the attribute goes. Elements are best never added again once they were r
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
-from gevent import GreenletExit
-
-from lastwriter.client.answer import Answer, observed
+from lastwriter.client.answer import Answer, known, observed
 from lastwriter.client.keys import Key
+from lastwriter.client.marks import MARK, NAMES, NONE
 from lastwriter.client.protocol import Reply
+from lastwriter.client.requests import Requests
+from lastwriter.client.retry import Attempts
 from verifier.history.columns import NULL
 from verifier.history.schema import (
     ABSENT,
     ELEMENTS_ATTRIBUTE,
     KEY_ATTRIBUTE,
-    PREVIOUS_ATTRIBUTE,
-    WRITER_ATTRIBUTE,
     Kind,
-    Outcome,
 )
-
-if TYPE_CHECKING:
-    from lastwriter.client.recorder import Recorder
-    from lastwriter.client.retry import Attempts
-
-_MARK: Final = "SET #p = if_not_exists(#w, :none), #w = :op"
-_NAMES: Final = {"#p": PREVIOUS_ATTRIBUTE, "#w": WRITER_ATTRIBUTE}
-_NONE: Final = {"N": str(ABSENT)}
 
 
 class SetAnswer(Answer):
@@ -46,30 +36,8 @@ class SetAnswer(Answer):
         self.elements = elements
 
 
-class Sets:
+class Sets(Requests):
     """The part of :class:`~lastwriter.client.table.Table` that works on sets."""
-
-    if TYPE_CHECKING:
-        name: str
-        _recorder: Recorder
-        _client: Any
-
-        def _begin(
-            self, op: int, kind: Kind, key: Key | str, value: int, expect: int, attempt: Attempts | None = None
-        ) -> Any: ...
-        def _write_row(
-            self,
-            flight: Any,
-            result: int,
-            saw: int,
-            prev: int,
-            outcome: Outcome,
-            error: str | None,
-            start_ns: int,
-            end_ns: int,
-            elements: list[int] | None = None,
-        ) -> None: ...
-        def abandon(self, error: str = ...) -> None: ...
 
     def get_set(self, key: Key | str, *, strong: bool = True, attempt: Attempts | None = None) -> SetAnswer:
         """Read the set."""
@@ -84,7 +52,7 @@ class Sets:
         op = self._recorder.next_op()
         if element is None:
             element = attempt.intent if attempt is not None and attempt.sent else op
-        body = self._set_update(op, key, f"{_MARK} ADD {ELEMENTS_ATTRIBUTE} :e", _set([element], text))
+        body = self._set_update(op, key, f"{MARK} ADD {ELEMENTS_ATTRIBUTE} :e", _set([element], text))
         return self._send_set(op, Kind.SET_ADD, "UpdateItem", body, key, element, NULL, attempt)
 
     def exclude(
@@ -92,7 +60,7 @@ class Sets:
     ) -> SetAnswer:
         """Remove an element."""
         op = self._recorder.next_op()
-        body = self._set_update(op, key, f"{_MARK} DELETE {ELEMENTS_ATTRIBUTE} :e", _set([element], text))
+        body = self._set_update(op, key, f"{MARK} DELETE {ELEMENTS_ATTRIBUTE} :e", _set([element], text))
         return self._send_set(op, Kind.SET_REMOVE, "UpdateItem", body, key, element, NULL, attempt)
 
     def replace_set(
@@ -121,7 +89,7 @@ class Sets:
             elements.discard(element)
         whole = _set(elements, text)
         put = f", {ELEMENTS_ATTRIBUTE} = :e" if elements else f" REMOVE {ELEMENTS_ATTRIBUTE}"
-        body = self._set_update(op, key, f"{_MARK}{put}", whole if elements else None)
+        body = self._set_update(op, key, f"{MARK}{put}", whole if elements else None)
         expect = NULL
         if guarded:
             if seen.writer is None:
@@ -136,14 +104,14 @@ class Sets:
         return self._send_set(op, kind, "UpdateItem", body, key, element, expect, attempt)
 
     def _set_update(self, op: int, key: Key | str, expression: str, elements: dict[str, Any] | None) -> dict[str, Any]:
-        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}}
+        values: dict[str, Any] = {":none": NONE, ":op": {"N": str(op)}}
         if elements is not None:
             values[":e"] = elements
         return {
             "TableName": self.name,
             "Key": {KEY_ATTRIBUTE: {"S": str(key)}},
             "UpdateExpression": expression,
-            "ExpressionAttributeNames": _NAMES,
+            "ExpressionAttributeNames": NAMES,
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_NEW",
         }
@@ -160,20 +128,13 @@ class Sets:
         attempt: Attempts | None,
     ) -> SetAnswer:
         flight = self._begin(op, kind, key, value, expect, attempt)
-        try:
-            reply: Reply = self._client.request(operation, body)
-        except BaseException as raised:
-            if isinstance(raised, GreenletExit):
-                self.abandon()
-            else:
-                self.abandon(type(raised).__name__)
-            raise
+        reply = self._ask(operation, body)
         result, writer, previous = observed(operation, body, reply)
         elements = elements_of(reply) if writer != NULL else None
         self._write_row(
             flight, result, writer, previous, reply.outcome, reply.error, reply.start_ns, reply.end_ns, elements
         )
-        answer = Answer(op, reply.outcome, reply.error, None, _known(writer), _known(previous), reply)
+        answer = Answer(op, reply.outcome, reply.error, None, known(writer), known(previous), reply)
         found = SetAnswer(answer, None if elements is None else frozenset(elements))
         if attempt is not None:
             attempt.answer = found
@@ -192,7 +153,3 @@ def elements_of(reply: Reply) -> list[int] | None:
 
 def _set(elements: Collection[int], text: bool) -> dict[str, Any]:
     return {"SS" if text else "NS": [str(one) for one in sorted(elements)]}
-
-
-def _known(number: int) -> int | None:
-    return None if number == NULL else number

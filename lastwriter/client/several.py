@@ -10,40 +10,34 @@ a ``txn_read``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from gevent import GreenletExit
-
-from lastwriter.client.answer import Answer, marks_of
-from lastwriter.client.keys import Key
+from lastwriter.client.answer import Answer, known, marks_of
+from lastwriter.client.flight import Part, Seen
+from lastwriter.client.keys import Key, name_of
+from lastwriter.client.marks import MARK, NAMES, NONE
 from lastwriter.client.outcome import CONDITION_FAILED
 from lastwriter.client.protocol import Reply
+from lastwriter.client.requests import Requests
+from lastwriter.client.retry import Attempts
 from verifier.history.columns import NULL
 from verifier.history.schema import (
     ABSENT,
     GROUP_ATTRIBUTE,
     INDEX_NAME,
     KEY_ATTRIBUTE,
-    PREVIOUS_ATTRIBUTE,
     VALUE_ATTRIBUTE,
     WRITER_ATTRIBUTE,
     Kind,
     Outcome,
 )
 
-if TYPE_CHECKING:  # a table is made of this
-    from lastwriter.client.recorder import Recorder
-    from lastwriter.client.retry import Attempts
-
 CANCELED: Final = "TransactionCanceledException"
 UNPROCESSED: Final = "Unprocessed"
 """Error of an item that a batch did not get to."""
 
-_MARK: Final = "SET #p = if_not_exists(#w, :none), #w = :op"
-_NAMES: Final = {"#p": PREVIOUS_ATTRIBUTE, "#w": WRITER_ATTRIBUTE}
-_NONE: Final = {"N": str(ABSENT)}
 _ABSENT: Final = f"attribute_not_exists({KEY_ATTRIBUTE})"
 _REASONS: Final = {
     "ConditionalCheckFailed": CONDITION_FAILED,
@@ -103,39 +97,8 @@ class Answers(Answer):
         return [at for at, part in enumerate(self.parts) if part.error == UNPROCESSED]
 
 
-class Part:
-    """One item of a request under way: codes and numbers of its row."""
-
-    __slots__ = ("codes", "expect", "kind", "value")
-
-    def __init__(self, kind: int, codes: tuple[int, int, int, int], value: int, expect: int) -> None:
-        self.kind, self.codes, self.value, self.expect = kind, codes, value, expect
-
-
-class Seen:
-    """What came back of one item."""
-
-    __slots__ = ("error", "outcome", "prev", "result", "saw")
-
-    def __init__(
-        self, outcome: Outcome, error: str | None = None, result: int = NULL, saw: int = NULL, prev: int = NULL
-    ) -> None:
-        self.outcome, self.error, self.result, self.saw, self.prev = outcome, error, result, saw, prev
-
-
-class SeveralItems:
+class SeveralItems(Requests):
     """The part of :class:`~lastwriter.client.table.Table` that asks for several items at once."""
-
-    if TYPE_CHECKING:
-        name: str
-        _recorder: Recorder
-        _client: Any
-        _pad: dict[str, str] | None
-
-        def _part(self, kind: Kind, key: Key | str, value: int, expect: int) -> Part: ...
-        def _begin_several(self, op: int, parts: list[Part], attempt: Attempts | None, token: int) -> Any: ...
-        def _write_rows(self, flight: Any, seen: Iterable[Seen], start_ns: int, end_ns: int) -> None: ...
-        def abandon(self, error: str = ...) -> None: ...
 
     def transact_write(
         self, changes: Sequence[Change], attempt: Attempts | None = None, *, token: bool = False
@@ -171,7 +134,7 @@ class SeveralItems:
         """TransactGetItems: the items as they were all at once."""
         body = {
             "TransactItems": [
-                {"Get": {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": _name(key)}}}} for key in keys
+                {"Get": {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": name_of(key)}}}} for key in keys
             ]
         }
         parts = [self._part(Kind.TXN_READ, key, NULL, NULL) for key in keys]
@@ -198,7 +161,7 @@ class SeveralItems:
                 return [_unanswered(change.kind, reply) for change in changes]
             left = {_key_of(one) for one in reply.body.get("UnprocessedItems", {}).get(self.name, ())}
             return [
-                Seen(Outcome.FAIL, UNPROCESSED) if _name(change.key) in left else _written(change, op)
+                Seen(Outcome.FAIL, UNPROCESSED) if name_of(change.key) in left else _written(change, op)
                 for change in changes
             ]
 
@@ -207,7 +170,7 @@ class SeveralItems:
 
     def batch_read(self, keys: Sequence[Key | str], *, strong: bool = True, attempt: Attempts | None = None) -> Answers:
         """BatchGetItem: every item read by itself."""
-        asked = {"Keys": [{KEY_ATTRIBUTE: {"S": _name(key)}} for key in keys], "ConsistentRead": strong}
+        asked = {"Keys": [{KEY_ATTRIBUTE: {"S": name_of(key)}} for key in keys], "ConsistentRead": strong}
         parts = [self._part(Kind.READ if strong else Kind.READ_EVENTUAL, key, NULL, NULL) for key in keys]
 
         def seen(reply: Reply) -> list[Seen]:
@@ -216,7 +179,8 @@ class SeveralItems:
             found = {_text(item): item for item in reply.body.get("Responses", {}).get(self.name, ())}
             left = {_text(one) for one in reply.body.get("UnprocessedKeys", {}).get(self.name, {}).get("Keys", ())}
             return [
-                Seen(Outcome.FAIL, UNPROCESSED) if _name(key) in left else _shown(found.get(_name(key))) for key in keys
+                Seen(Outcome.FAIL, UNPROCESSED) if name_of(key) in left else _shown(found.get(name_of(key)))
+                for key in keys
             ]
 
         body = {"RequestItems": {self.name: asked}}
@@ -239,7 +203,7 @@ class SeveralItems:
             "ScanIndexForward": not highest,
             "Limit": limit,
         }
-        flight = self._begin_several(op, [self._part(Kind.READ_INDEX, group, NULL, NULL)], attempt, NULL)
+        flight = self._begin_several(op, [self._part(Kind.READ_INDEX, group, NULL, NULL)], attempt)
         reply = self._ask("Query", body)
         items = reply.body.get("Items", []) if reply.outcome is Outcome.OK else []
         if items:
@@ -259,39 +223,28 @@ class SeveralItems:
         body: dict[str, Any],
         op: int,
         parts: list[Part],
-        seen: Any,
+        seen: Callable[[Reply], list[Seen]],
         attempt: Attempts | None,
         token: int = NULL,
     ) -> Answers:
         flight = self._begin_several(op, parts, attempt, token)
         reply = self._ask(operation, body)
-        found: list[Seen] = seen(reply)
+        found = seen(reply)
         self._write_rows(flight, found, reply.start_ns, reply.end_ns)
         answers = Answers(op, reply.outcome, _error(reply, found), reply, [_answer(op, one, reply) for one in found])
         if attempt is not None:
             attempt.answer = answers
         return answers
 
-    def _ask(self, operation: str, body: dict[str, Any]) -> Reply:
-        try:
-            reply: Reply = self._client.request(operation, body)
-        except BaseException as raised:
-            if isinstance(raised, GreenletExit):
-                self.abandon()
-            else:
-                self.abandon(type(raised).__name__)
-            raise
-        return reply
-
     def _in_transaction(self, change: Change, mark: int) -> dict[str, Any]:
         """A member of TransactItems."""
-        content: dict[str, Any] = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": _name(change.key)}}}
+        content: dict[str, Any] = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": name_of(change.key)}}}
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
         if change.kind is Kind.TXN_WRITE:
-            names |= _NAMES
-            values = {":none": _NONE, ":op": {"N": str(mark)}, ":v": {"N": str(_given(change, mark))}}
-            expression = _MARK if change.adds else f"{_MARK}, {VALUE_ATTRIBUTE} = :v"
+            names |= NAMES
+            values = {":none": NONE, ":op": {"N": str(mark)}, ":v": {"N": str(_given(change, mark))}}
+            expression = MARK if change.adds else f"{MARK}, {VALUE_ATTRIBUTE} = :v"
             if self._pad is not None:
                 values[":padding"] = self._pad
                 expression += ", padding = :padding"
@@ -314,8 +267,8 @@ class SeveralItems:
     def _in_batch(self, change: Change, op: int) -> dict[str, Any]:
         """A member of RequestItems."""
         if change.expect is not None or change.adds or change.kind is Kind.TXN_READ:
-            raise ValueError(f"{_name(change.key)}: a batch takes no conditions and adds nothing; use a transaction")
-        key = {KEY_ATTRIBUTE: {"S": _name(change.key)}}
+            raise ValueError(f"{name_of(change.key)}: a batch takes no conditions and adds nothing; use a transaction")
+        key = {KEY_ATTRIBUTE: {"S": name_of(change.key)}}
         if change.kind is Kind.DELETE:
             return {"DeleteRequest": {"Key": key}}
         marked = {VALUE_ATTRIBUTE: {"N": str(_given(change, op))}, WRITER_ATTRIBUTE: {"N": str(op)}}
@@ -373,9 +326,6 @@ def _error(reply: Reply, seen: Sequence[Seen]) -> str | None:
 
 
 def _answer(op: int, seen: Seen, reply: Reply) -> Answer:
-    def known(number: int) -> int | None:
-        return None if number == NULL else number
-
     return Answer(op, seen.outcome, seen.error, known(seen.result), known(seen.saw), known(seen.prev), reply)
 
 
@@ -387,7 +337,3 @@ def _key_of(request: dict[str, Any]) -> str:
 
 def _text(item: dict[str, Any]) -> str:
     return str(item.get(KEY_ATTRIBUTE, {}).get("S", ""))
-
-
-def _name(key: Key | str) -> str:
-    return key if isinstance(key, str) else key.name

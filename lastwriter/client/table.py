@@ -7,80 +7,28 @@ says what it replaced.
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Final
 
-from gevent import GreenletExit
-
-from lastwriter.client.answer import Answer, observed
+from lastwriter.client.answer import Answer
 from lastwriter.client.clock import monotonic_ns
-from lastwriter.client.keys import Key
-from lastwriter.client.outcome import CONDITION_FAILED
-from lastwriter.client.protocol import DynamoClient
-from lastwriter.client.recorder import Recorder
+from lastwriter.client.flight import Part
+from lastwriter.client.keys import Key, name_of
+from lastwriter.client.marks import NAMES, NONE
+from lastwriter.client.recording import Recording
 from lastwriter.client.retry import Attempts
 from lastwriter.client.sets import Sets
-from lastwriter.client.several import Part, Seen, SeveralItems
-from verifier.history.columns import NO_CODE, NULL
-from verifier.history.schema import (
-    ABSENT,
-    ALREADY_APPLIED,
-    EXPIRY,
-    KEY_ATTRIBUTE,
-    PREVIOUS_ATTRIBUTE,
-    READS,
-    VALUE_ATTRIBUTE,
-    WRITER_ATTRIBUTE,
-    Kind,
-    Outcome,
-)
+from lastwriter.client.several import SeveralItems
+from verifier.history.columns import NULL
+from verifier.history.schema import ABSENT, EXPIRY, KEY_ATTRIBUTE, VALUE_ATTRIBUTE, WRITER_ATTRIBUTE, Kind, Outcome
 
-IN_FLIGHT: Final = "InFlight"
-"""Error of an attempt that the worker did not wait for."""
-
-PAD_ATTRIBUTE: Final = "padding"  # "pad" is one of DynamoDB's reserved words
-
-_MARK: Final = "SET #p = if_not_exists(#w, :none), #w = :op"
-_NAMES: Final = {"#p": PREVIOUS_ATTRIBUTE, "#w": WRITER_ATTRIBUTE}
 _NAMES_W: Final = {"#w": WRITER_ATTRIBUTE}
-_NONE: Final = {"N": str(ABSENT)}
-_OWN_BYTES: Final = 80
-"""What keys, marks and value of an item take themselves, about: `padding` makes up the rest of `item_bytes`."""
 
 _RECORDED_CALLS: Final = {
     "GetItem": Kind.READ, "PutItem": Kind.WRITE, "UpdateItem": Kind.WRITE, "DeleteItem": Kind.DELETE,
 }  # fmt: skip
-
-
-class KeyCodes:
-    """Recorder codes of keys: name, class, owner, what the user counts. One of a load, shared by its users."""
-
-    def __init__(self, recorder: Recorder, keys: Iterable[Key]) -> None:
-        self._recorder = recorder
-        self._codes: dict[str, tuple[int, int, int, int]] = {}
-        for key in keys:
-            self.of(key)
-
-    def update(self, other: KeyCodes) -> None:
-        """Know what another one of the same recorder knows."""
-        self._codes.update(other._codes)
-
-    def of(self, key: Key | str) -> tuple[int, int, int, int]:
-        """Codes of key, class, home Region and logical key."""
-        found = self._codes.get(name := _name(key))
-        if found is None:
-            recorder, code = self._recorder, self._recorder.key.of(name)
-            if isinstance(key, str):
-                found = (code, NO_CODE, NO_CODE, NO_CODE)
-            else:
-                home, logical = recorder.home_region.of(key.home_region), recorder.logical_key.of(key.logical)
-                found = (code, recorder.key_class.of(key.key_class), home, logical)
-            self._codes[name] = found
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,41 +50,6 @@ class Also:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _Process:
-    """Who a user's tables are: one logical client, whichever Region it asks."""
-
-    __slots__ = ("_numbers", "number", "scheduled_ns", "tables")
-
-    def __init__(self, numbers: Iterator[int]) -> None:
-        self._numbers = numbers
-        self.number = next(numbers)
-        self.scheduled_ns = 0
-        self.tables: list[Table] = []
-
-    def renew(self) -> None:
-        """What is in flight still may take effect while the user does something else: another process from here on."""
-        self.number = next(self._numbers)
-
-
-class _Flight:
-    """One attempt under way; a request on several items has several parts."""
-
-    __slots__ = ("attempt", "begun_ns", "intent", "op", "parts", "scheduled_ns", "token")
-
-    def __init__(
-        self,
-        op: int,
-        intent: int,
-        attempt: int,
-        parts: Sequence[Part],
-        scheduled_ns: int,
-        begun_ns: int,
-        token: int = NULL,
-    ) -> None:
-        self.op, self.intent, self.attempt, self.parts = op, intent, attempt, parts
-        self.scheduled_ns, self.begun_ns, self.token = scheduled_ns, begun_ns, token
-
-
 class Table(SeveralItems, Sets):
     """One user's view of the table: one Region, one attempt at a time.
 
@@ -144,64 +57,10 @@ class Table(SeveralItems, Sets):
     self.attempts()``; without it a call is an intent of its own.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder,
-        client: DynamoClient,
-        table: str,
-        region: str,
-        workload: str,
-        processes: Iterator[int],
-        keys: KeyCodes,
-        item_bytes: int = 0,
-        lives_in: str | None = None,
-    ) -> None:
-        """``lives_in``: Region that the user lives in; None: ``region``."""
-        self.name, self.region = table, region
-        self._recorder, self._client, self._keys = recorder, client, keys
-        self._process = _Process(processes)
-        self._region_code = recorder.region.of(region)
-        self._lives_in = region if lives_in is None else lives_in
-        self._user_region_code = NO_CODE if self._lives_in == region else recorder.user_region.of(lives_in)
-        self._workload_code = recorder.workload.of(workload)
-        self._kinds = {kind: recorder.kind.of(kind) for kind in Kind}
-        self._reads = {self._kinds[kind] for kind in READS}
-        self._pad = {"S": "x" * (item_bytes - _OWN_BYTES)} if item_bytes > _OWN_BYTES else None
-        self._marks = _MARK if self._pad is None else f"{_MARK}, {PAD_ATTRIBUTE} = :padding"
-        self._flight: _Flight | None = None
-        self._join()
-
-    @property
-    def process(self) -> int:
-        """The logical client that the next attempt is recorded under."""
-        return self._process.number
-
-    @property
-    def scheduled_ns(self) -> int:
-        """When the user's next attempt, in whatever Region, should be sent; 0: when it is."""
-        return self._process.scheduled_ns
-
-    @scheduled_ns.setter
-    def scheduled_ns(self, due_ns: int) -> None:
-        self._process.scheduled_ns = due_ns
-
-    def in_region(self, region: str, client: DynamoClient) -> Table:
-        """The same user's view of another Region's replica. One attempt at a time still, for a user is one process."""
-        other = copy.copy(self)
-        other.region, other._client, other._flight = region, client, None
-        other._region_code = self._recorder.region.of(region)
-        other._user_region_code = NO_CODE if self._lives_in == region else self._recorder.user_region.of(self._lives_in)
-        other._join()
-        return other
-
-    def _join(self) -> None:
-        self._process.tables.append(self)
-        self._recorder.join(self)
-
     def get(self, key: Key | str, *, strong: bool = True, attempt: Attempts | None = None) -> Answer:
         """Read the item."""
         kind = Kind.READ if strong else Kind.READ_EVENTUAL
-        body = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": _name(key)}}, "ConsistentRead": strong}
+        body = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": name_of(key)}}, "ConsistentRead": strong}
         return self._send(self._recorder.next_op(), kind, "GetItem", body, key, NULL, NULL, attempt)
 
     def put(self, key: Key | str, value: int | None = None, attempt: Attempts | None = None) -> Answer:
@@ -244,7 +103,7 @@ class Table(SeveralItems, Sets):
         if also is not None:
             once = also.once
             body["ExpressionAttributeValues"].update(also.values)
-            body["ExpressionAttributeNames"] = {**_NAMES, **also.names}
+            body["ExpressionAttributeNames"] = {**NAMES, **also.names}
             put = f", {also.put}" if also.put else ""
             addition += f", {also.add}" if also.add else ""
             if also.condition:
@@ -270,7 +129,7 @@ class Table(SeveralItems, Sets):
         """Delete the item; with ``expect``, if its writer is still that one."""
         body: dict[str, Any] = {
             "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
+            "Key": {KEY_ATTRIBUTE: {"S": name_of(key)}},
             "ReturnValues": "ALL_OLD",
         }
         if expect is not None:
@@ -305,22 +164,6 @@ class Table(SeveralItems, Sets):
         """See :meth:`lastwriter.client.user.GlobalTableUser.record`."""
         return Recording(self, Kind(kind), key, NULL if value is None else value)
 
-    def close(self) -> None:
-        """The user ends, in all Regions: whatever it has in flight is recorded as unknown."""
-        for table in self._process.tables:
-            self._recorder.leave(table)
-
-    def in_flight_since_ns(self) -> int | None:
-        """For the recorder."""
-        return self._flight.begun_ns if self._flight is not None else None
-
-    def abandon(self, error: str = IN_FLIGHT) -> None:
-        """For the recorder: nobody waits any more for what is in flight; a write may take effect at any time."""
-        flight = self._flight
-        if flight is not None:
-            seen = [Seen(Outcome.FAIL if part.kind in self._reads else Outcome.UNKNOWN, error) for part in flight.parts]
-            self._write_rows(flight, seen, flight.begun_ns, monotonic_ns())
-
     def _set(
         self,
         op: int,
@@ -342,164 +185,13 @@ class Table(SeveralItems, Sets):
 
     def _update(self, op: int, key: Key | str, value: int) -> dict[str, Any]:
         """An UpdateItem with marks and padding, still without its expression, which begins with ``self._marks``."""
-        values: dict[str, Any] = {":none": _NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
+        values: dict[str, Any] = {":none": NONE, ":op": {"N": str(op)}, ":v": {"N": str(value)}}
         if self._pad is not None:
             values[":padding"] = self._pad
         return {
             "TableName": self.name,
-            "Key": {KEY_ATTRIBUTE: {"S": _name(key)}},
-            "ExpressionAttributeNames": _NAMES,
+            "Key": {KEY_ATTRIBUTE: {"S": name_of(key)}},
+            "ExpressionAttributeNames": NAMES,
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_NEW",
         }
-
-    def _send(
-        self,
-        op: int,
-        kind: Kind,
-        operation: str,
-        body: dict[str, Any],
-        key: Key | str,
-        value: int,
-        expect: int,
-        attempt: Attempts | None,
-        once: bool = False,
-    ) -> Answer:
-        flight = self._begin(op, kind, key, value, expect, attempt)
-        try:
-            reply = self._client.request(operation, body)
-        except BaseException as raised:
-            self.abandon(IN_FLIGHT if isinstance(raised, GreenletExit) else type(raised).__name__)
-            raise
-        error = reply.error
-        if once and error == CONDITION_FAILED and flight.attempt > 1:
-            error = ALREADY_APPLIED
-        result, writer, previous = observed(operation, body, reply)
-        self._write_row(flight, result, writer, previous, reply.outcome, error, reply.start_ns, reply.end_ns)
-        answer = Answer(
-            op,
-            reply.outcome,
-            error,
-            None if result == NULL else result,
-            None if writer == NULL else writer,
-            None if previous == NULL else previous,
-            reply,
-        )
-        if attempt is not None:
-            attempt.answer = answer
-        return answer
-
-    def _begin(
-        self, op: int, kind: Kind, key: Key | str, value: int, expect: int, attempt: Attempts | None = None
-    ) -> _Flight:
-        begun_ns = monotonic_ns()
-        who = self._process
-        scheduled_ns = who.scheduled_ns or begun_ns
-        who.scheduled_ns = 0
-        intent, number = (op, 1) if attempt is None else attempt.sending(op)
-        part = Part(self._kinds[kind], self._keys.of(key), value, expect)
-        flight = self._flight = _Flight(op, intent, number, (part,), scheduled_ns, begun_ns)
-        return flight
-
-    def _part(self, kind: Kind, key: Key | str, value: int, expect: int) -> Part:
-        return Part(self._kinds[kind], self._keys.of(key), value, expect)
-
-    def _begin_several(self, op: int, parts: list[Part], attempt: Attempts | None, token: int) -> _Flight:
-        begun_ns = monotonic_ns()
-        who = self._process
-        scheduled_ns = who.scheduled_ns or begun_ns
-        who.scheduled_ns = 0
-        intent, number = (op, 1) if attempt is None else attempt.sending(op)
-        flight = self._flight = _Flight(op, intent, number, parts, scheduled_ns, begun_ns, token)
-        return flight
-
-    def _write_row(
-        self,
-        flight: _Flight,
-        result: int,
-        saw: int,
-        prev: int,
-        outcome: Outcome,
-        error: str | None,
-        start_ns: int,
-        end_ns: int,
-        elements: list[int] | None = None,
-    ) -> None:
-        self._flight = None
-        part = flight.parts[0]
-        key, key_class, home_region, logical_key = part.codes
-        self._recorder.add(
-            flight.op, flight.intent, flight.attempt, NULL, self._process.number, self._region_code, home_region,
-            self._workload_code, part.kind, key_class, key, logical_key, part.value, part.expect, result, saw,
-            prev, outcome, NO_CODE if error is None else self._recorder.error.of(error), flight.scheduled_ns,
-            start_ns, end_ns, elements=elements, user_region=self._user_region_code,
-        )  # fmt: skip
-        if outcome is Outcome.UNKNOWN:
-            self._process.renew()
-
-    def _write_rows(self, flight: _Flight, seen: Iterable[Seen], start_ns: int, end_ns: int) -> None:
-        """One row an item, in the order asked for."""
-        self._flight = None
-        recorder, unknown = self._recorder, False
-        for part, one in zip(flight.parts, seen, strict=True):
-            key, key_class, home_region, logical_key = part.codes
-            recorder.add(
-                flight.op, flight.intent, flight.attempt, flight.token, self._process.number, self._region_code,
-                home_region, self._workload_code, part.kind, key_class, key, logical_key, part.value, part.expect,
-                one.result, one.saw, one.prev, one.outcome,
-                NO_CODE if one.error is None else recorder.error.of(one.error), flight.scheduled_ns, start_ns, end_ns,
-                user_region=self._user_region_code,
-            )  # fmt: skip
-            unknown |= one.outcome is Outcome.UNKNOWN
-        if unknown:
-            self._process.renew()
-
-
-class Recording:
-    """One operation that something other than the table carries out; say how it ended with ok, fail or unknown.
-
-    Leaving the block without a word, or by an exception, is ``unknown`` for an update and ``fail`` for a read.
-    """
-
-    def __init__(self, table: Table, kind: Kind, key: Key | str, value: int) -> None:
-        self.op = table._recorder.next_op()
-        self._table, self._kind, self._key, self._value = table, kind, key, value
-        self._outcome: Outcome | None = None
-        self._error: str | None = None
-        self._result = self._saw = self._prev = NULL
-
-    def ok(self, result: int | None = None, *, writer: int | None = None, previous: int | None = None) -> None:
-        """It took effect and was answered, with this domain value and these marks where there are any."""
-        self._outcome, self._error = Outcome.OK, None
-        self._result, self._saw, self._prev = (NULL if item is None else item for item in (result, writer, previous))
-
-    def fail(self, error: str = "Failed") -> None:
-        """It certainly did not take effect."""
-        self._outcome, self._error = Outcome.FAIL, error
-
-    def unknown(self, error: str = "Unknown") -> None:
-        """It may have taken effect, now or later."""
-        self._outcome, self._error = Outcome.UNKNOWN, error
-
-    def __enter__(self) -> Recording:
-        self._flight = self._table._begin(self.op, self._kind, self._key, self._value, NULL)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        end_ns = monotonic_ns()
-        outcome = self._outcome
-        if outcome is None:
-            outcome = Outcome.UNKNOWN
-            self._error = "NotSaid" if kind is None else IN_FLIGHT if issubclass(kind, GreenletExit) else kind.__name__
-        if outcome is Outcome.UNKNOWN and self._kind in READS:
-            outcome = Outcome.FAIL
-        flight = self._flight
-        self._table._write_row(
-            flight, self._result, self._saw, self._prev, outcome, self._error, flight.begun_ns, end_ns
-        )
-
-
-def _name(key: Key | str) -> str:
-    return key if isinstance(key, str) else key.name

@@ -38,11 +38,12 @@ from lastwriter.client.credentials import credentials_for
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.patterns import Counter, counter_of
 from lastwriter.client.plan import OWNED, Load, Pattern
+from lastwriter.client.recording import Recording
 from lastwriter.client.retry import Attempts, Breaker
 from lastwriter.client.routes import Routing, WaitingClient
 from lastwriter.client.schedule import Arrivals, arrivals_of
 from lastwriter.client.stream_reader import Records, StreamReader
-from lastwriter.client.table import Recording, Table
+from lastwriter.client.table import Table
 from lastwriter.errors import RunAborted
 from verifier.history.schema import Kind
 from verifier.rundir import Mode, RunDirectory

@@ -16,6 +16,7 @@ from lastwriter.client import collect, credentials
 from lastwriter.client.clients import make_client
 from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.collect import files_of, forget, read_piece
+from lastwriter.client.key_codes import KeyCodes
 from lastwriter.client.keys import Key, load_keys
 from lastwriter.client.plan import Load, LoadPlan
 from lastwriter.client.protocol import DynamoClient
@@ -26,7 +27,7 @@ from lastwriter.client.routes import SWEEP, RoutedUser, Routes, Routing
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.slots import Slot, worker_slots
 from lastwriter.client.stats import cells_of
-from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.table import Table
 from lastwriter.client.telling import telling
 from lastwriter.client.truth import Truth
 from verifier.rundir import RunDirectory

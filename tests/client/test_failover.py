@@ -14,13 +14,14 @@ import pytest
 
 from lastwriter.client.answer import Answer
 from lastwriter.client.failover import CANARY, HOME, Failover
+from lastwriter.client.key_codes import KeyCodes
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.plan import Health, Keys, Load, LoadPlan
 from lastwriter.client.protocol import Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import BREAKER_FAILURES, Attempts, Breaker
 from lastwriter.client.routes import SWEEP, Routes, Routing, WaitingClient
-from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.table import Table
 from verifier.history.schema import Outcome
 from verifier.history.stream import WorkerStream
 from verifier.rundir import RouteEvent

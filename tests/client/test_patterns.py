@@ -13,13 +13,14 @@ import pytest
 
 from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import EMULATOR_CREDENTIALS
+from lastwriter.client.key_codes import KeyCodes
 from lastwriter.client.keys import HOT, NORMAL, Key
 from lastwriter.client.patterns import COUNTERS, Counter, counter_of
 from lastwriter.client.plan import Load, Pattern
 from lastwriter.client.protocol import DynamoClient, Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import Attempts
-from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.table import Table
 from lastwriter.client.user import GlobalTableUser
 from lastwriter.emulator.process import EmulatorProcess, start_emulator
 from verifier.history.schema import ALREADY_APPLIED, Outcome

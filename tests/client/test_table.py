@@ -12,11 +12,12 @@ from typing import Any
 import gevent
 import pytest
 
+from lastwriter.client.key_codes import KeyCodes
 from lastwriter.client.plan import Load
 from lastwriter.client.protocol import Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import FIRST_PAUSE_S, Attempts
-from lastwriter.client.table import KeyCodes, Table
+from lastwriter.client.table import Table
 from verifier.history.schema import ABSENT, Outcome
 from verifier.history.stream import WorkerStream
 

@@ -51,6 +51,9 @@ INDEX_NAME: Final = "by-value"
 """The index of tables whose workloads ask for one: items that have a group, by value."""
 
 
+IN_FLIGHT: Final = "InFlight"
+"""Error of an attempt that the worker did not wait for: its end says nothing about latency."""
+
 ALREADY_APPLIED: Final = "AlreadyApplied"
 """``error`` of a further attempt that was refused because an earlier one of its intent stands: the condition was just
 that. The intent is acknowledged by it, though no attempt of it was answered with success."""
@@ -158,7 +161,7 @@ prev            writer of the state before ``saw``: the ``_p`` that came back wi
 outcome         :class:`Outcome`
 error           AWS exception name (``HTTP503`` where there was none), or ``Timeout``, ``ConnectError``,
                 ``CredentialsError``, ``ConnectionReset``, ``ShortReply``, ``BadReply``, ``BadChecksum``,
-                ``InFlight`` (the worker stopped first), :data:`ALREADY_APPLIED`
+                :data:`IN_FLIGHT`, :data:`ALREADY_APPLIED`
 units           consumed capacity units, where returned
 scheduled_ns    when it should have been sent
 start_ns        stamped before the first byte is queued
