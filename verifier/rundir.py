@@ -204,6 +204,11 @@ class RunDirectory:
         return self.path / "logs"
 
     @property
+    def emulator(self) -> Path:
+        """What an emulator with a disk has written down; it stays only where the run was killed."""
+        return self.path / "emulator"
+
+    @property
     def latency(self) -> Path:
         """HdrHistogram interval log."""
         return self.path / "latency.hlog"

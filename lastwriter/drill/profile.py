@@ -52,6 +52,9 @@ class Target(_Strict):
         default={}, description="settings of the emulator, for example replicator_delay: 2s"
     )
     data: bool = Field(False, description="the emulator writes down what it acknowledges, and survives emulator-killed")
+    bugs: list[str] = Field(
+        [], description="planted in the emulator, to see this drill fail: names, or name=N for one write in N"
+    )
 
 
 class Fault(FaultParameters):

@@ -25,6 +25,9 @@ _NAMING: Final = ("name", "workload", "metric", "kind")
 
 _DEEPEST: Final = 20
 
+_OF_A_RESTART: Final = "restart-forgets"
+"""The planted bug that only an emulator with `data` can have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -67,6 +70,7 @@ def parse_profile(text: str, path: Path, overrides: Iterable[Override] = ()) -> 
         raise document.error(*_first(error, document)) from None
     problems = list(contradictions(profile, workloads(path), sorted(known_regions())))
     problems += _setting_problems(profile)
+    problems += _bug_problems(profile)
     if problems:
         where, why = problems[0]
         raise document.error(where, why, len(problems) - 1)
@@ -240,6 +244,26 @@ def _setting_problems(profile: Profile) -> list[tuple[Where, str]]:
             Settings.parse({name: value})
         except UserError as error:
             problems.append((("target", "settings", name), str(error)))
+    return problems
+
+
+def _bug_problems(profile: Profile) -> list[tuple[Where, str]]:
+    """Bugs that the emulator does not have, or that nothing of this drill could show."""
+    target, problems = profile.target, list[tuple[Where, str]]()
+    if target.bugs:
+        from lastwriter.emulator.core.bugs import BUG, parse_bugs  # the whole core comes with it
+
+        for number, text in enumerate(target.bugs):
+            where: Where = ("target", "bugs", number)
+            try:
+                (name,) = parse_bugs([text])
+            except UserError as error:
+                problems.append((where, str(error).removeprefix("--bug ")))
+                continue
+            if BUG[name].mode not in (target.mode, "both"):
+                problems.append((where, f"{name} breaks what {BUG[name].mode} promises, and the target's mode is not"))
+            if name == _OF_A_RESTART and not target.data:
+                problems.append((where, f"{name} is about what is written down: give `data: true` under target"))
     return problems
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lastwriter.client.session import RunSession, task_error
@@ -117,17 +117,24 @@ class Supervisor:
         from lastwriter.emulator.process import start_emulator
 
         target = self._profile.target
-        data = stack.enter_context(TemporaryDirectory(prefix="lastwriter-")) if target.data else None
+        data = self._directory.emulator if target.data else None
+        if data is not None:  # of a run that is killed it stays, with the run
+            stack.callback(shutil.rmtree, data, ignore_errors=True)
         emulator = start_emulator(
             target.regions,
             witness=target.witness,
             settings={"seed": self._seed, **target.settings},
+            bugs=target.bugs,
             log=self._directory.logs / "emulator.log",
             data=data,
         )
         stack.callback(emulator.stop)
         witness = f", witness {target.witness}" if target.witness else ""
         self._progress.step(f"emulator with {', '.join(target.regions)}{witness}")
+        if target.bugs:
+            sentence = f"the emulator was told to break its promises (target.bugs): {', '.join(target.bugs)}"
+            self._progress.note(sentence)
+            self._session.warn(sentence)
         return emulator
 
     def _drive(self, load: _Load, processes: Processes, emulator: EmulatorProcess, faults: FaultController) -> None:

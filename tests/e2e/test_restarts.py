@@ -1,4 +1,4 @@
-"""A drill in which the emulator is killed and started again: it comes back with all that it had acknowledged."""
+"""Drills in which the emulator is killed and comes back with all that it had acknowledged, or is broken on purpose."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Begin
-from tests.e2e.drills import end
+from tests.e2e.drills import drill, end
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -38,6 +38,7 @@ def test_an_emulator_killed_under_load_lost_nothing(begin: Begin, tmp_path: Path
     (tmp_path / "killed.yaml").write_text(PROFILE.replace("MODE", mode))
     run = end(begin("killed.yaml", cwd=tmp_path), tmp_path)
     assert run.exit_code == 0, run.stdout + run.stderr
+    assert not run.directory.emulator.exists()
     assert all(row.verdict != "violated" for row in run.verdict.contract), run.stdout
     assert run.check("store").verdict == "holds"
     link, death, *again = run.verdict.faults
@@ -48,3 +49,12 @@ def test_an_emulator_killed_under_load_lost_nothing(begin: Begin, tmp_path: Path
     for fault in again:  # unless its time was over before the emulator was back
         assert fault.onset_ns is not None
         assert fault.onset_ns > death.healed_ns, "it was set anew"
+
+
+def test_a_drill_is_seen_to_fail_on_a_store_that_is_broken_on_purpose(tmp_path: Path) -> None:
+    run = drill("counters-strict", "--mode", "MRSC", "--short", "--set", "target.bugs=[lost-write=5]", cwd=tmp_path)
+    assert run.exit_code == 1, run.stdout + run.stderr
+    assert run.check("store").verdict == "violated"
+    (warning,) = run.verdict.warnings
+    assert "told to break its promises (target.bugs): lost-write=5" in warning
+    assert warning in run.stderr
