@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from lastwriter.client.recorder import InFlight
 from verifier.history.columns import NULL
 from verifier.history.schema import Outcome
-
-if TYPE_CHECKING:  # requests are made of this
-    from lastwriter.client.requests import Requests
 
 
 class Part:
@@ -41,7 +38,7 @@ class Process:
         self._numbers = numbers
         self.number = next(numbers)
         self.scheduled_ns = 0
-        self.tables: list[Requests] = []
+        self.tables: list[InFlight] = []
 
     def renew(self) -> None:
         """What is in flight still may take effect while the user does something else: another process from here on."""
