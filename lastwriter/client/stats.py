@@ -25,7 +25,7 @@ from lastwriter.client.histogram import Int64
 from lastwriter.client.outcome import is_failure
 from lastwriter.client.plan import PlannedPhase
 from lastwriter.client.recorder import Recorder, Rows
-from verifier.history.schema import Outcome
+from verifier.history.schema import EXPIRY, Outcome
 
 SECOND_NS: Final = 1_000_000_000
 
@@ -85,7 +85,10 @@ _PLAIN: Final = tuple(name for name in Cell.__slots__ if name not in ("buckets",
 
 
 def cells_of(rows: Rows, recorder: Recorder, t0_ns: int, phases: Sequence[PlannedPhase] = ()) -> Iterator[Cell]:
-    """A batch's rows by second, phase, Region, kind and key class."""
+    """A batch's rows by second, phase, Region, kind and key class; without what a time to live may do: nobody asked."""
+    expiry = recorder.error.find(EXPIRY)
+    if expiry is not None:
+        rows = rows[rows["error"] != expiry]
     if not len(rows):
         return
     end_ns, scheduled_ns = rows["end_ns"].astype(np.int64), rows["scheduled_ns"].astype(np.int64)

@@ -22,7 +22,7 @@ from lastwriter.client.plan import PlannedPhase
 from lastwriter.client.recorder import Recorder, Rows
 from lastwriter.client.stats import SECOND_NS, Cell, add_to_locust, cells_of
 from verifier.history.columns import NO_CODE, NULL
-from verifier.history.schema import Outcome
+from verifier.history.schema import EXPIRY, Outcome
 from verifier.rundir import RunDirectory
 
 T0 = 5_000_000_000
@@ -93,6 +93,12 @@ def test_rows_are_counted_by_second_region_and_kind(tmp_path: Path) -> None:
     assert [Cell.of(cell.message()).message() for cell in cells] == [cell.message() for cell in cells]
     assert cells[0].errors == {"ReplicatedWriteConflictException": 1}
     assert (cells[0].least_ns, cells[0].most_ns, cells[0].sum_ns) == (2_000_000, 150_000_000, 156_000_000)
+
+
+def test_what_a_time_to_live_may_do_is_nobodys_request(tmp_path: Path) -> None:
+    expiry: Row = ("us-east-1", "delete", 150_000_000, UNKNOWN, EXPIRY, 0)
+    cells = cells_of(*record(tmp_path, [*ROWS[:2], expiry]), T0)
+    assert [(cell.kind, cell.ok, cell.unknown) for cell in cells] == [("add", 2, 0)]
 
 
 def test_locust_shows_the_same_as_if_it_had_been_told_one_by_one(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from verifier.answers import asked
 from verifier.checks.lineage import Lineage, Place, lineage_of
 from verifier.checks.marks import NOT_FOUND, updates
 from verifier.checks.store import books_of
@@ -235,7 +236,7 @@ def _failed(reason: str, keys: int) -> Balance:
 
 
 def _fates(history: History, lineage: Lineage) -> Fates:
-    rows = np.flatnonzero(updates(history) & lineage.marked[history.key])
+    rows = np.flatnonzero(updates(history) & asked(history) & lineage.marked[history.key])
     if len(rows) and int(history.attempt[rows].max()) > 1:
         _, code = np.unique(history.intent[rows], return_inverse=True)
         ops, number, times = np.unique(history.op[rows], return_inverse=True, return_counts=True)
