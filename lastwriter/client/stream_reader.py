@@ -20,7 +20,7 @@ from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.credentials import CredentialSource
 from lastwriter.client.refusals import refused, unreachable
 from lastwriter.errors import UserError
-from verifier.history.schema import ABSENT, KEY_ATTRIBUTE, STREAM_COLUMNS, WRITER_ATTRIBUTE
+from verifier.history.schema import ABSENT, KEY_ATTRIBUTE, META_TRIMMED, STREAM_COLUMNS, WRITER_ATTRIBUTE
 from verifier.rundir import write_atomically
 
 _DEADLINE_S: Final = 10.0
@@ -33,6 +33,8 @@ class Records:
     """Rows of :data:`~verifier.history.schema.STREAM_COLUMNS`, column by column."""
 
     columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in STREAM_COLUMNS.names})
+    trimmed: set[str] = field(default_factory=set)
+    """Regions whose oldest records were gone when somebody asked for them."""
 
     def __len__(self) -> int:
         return len(self.columns["key"])
@@ -45,10 +47,10 @@ class Records:
     def write(self, path: Path) -> None:
         """As a Parquet file; OSError if it cannot be written."""
         arrays = [pa.array(self.columns[one.name], one.type) for one in STREAM_COLUMNS]
+        told = {**(STREAM_COLUMNS.metadata or {}), META_TRIMMED: ",".join(sorted(self.trimmed)).encode()}
+        table = pa.Table.from_arrays(arrays, schema=STREAM_COLUMNS.with_metadata(told))
         sink = pa.BufferOutputStream()
-        pq.write_table(
-            pa.Table.from_arrays(arrays, schema=STREAM_COLUMNS), sink, compression="zstd", write_page_checksum=True
-        )
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, sink.getvalue().to_pybytes())
 
@@ -76,6 +78,8 @@ class StreamReader:
         self._arn = ""
         self._iterators: dict[str, str | None] = {}
         """By shard; None: read to its end."""
+        self._began_at: dict[str, str] = {}
+        """Sequence number at which each shard began."""
 
     def poll(self) -> int:
         """Read what there is by now, up to a page a shard; how many records there were."""
@@ -87,6 +91,8 @@ class StreamReader:
                     continue  # its parent is not read to the end
                 # A shard that came up later is read from its beginning: its parent was read to the end.
                 kind = "TRIM_HORIZON" if self._from_start or self._begun else "LATEST"
+                if self._from_start and not self._begun and parent not in shards and self._trimmed(shard, parent):
+                    self.records.trimmed.add(self.region)
                 self._iterators[shard] = self._call(
                     "GetShardIterator", StreamArn=self._arn, ShardId=shard, ShardIteratorType=kind
                 )["ShardIterator"]
@@ -131,10 +137,29 @@ class StreamReader:
             described = self._call("DescribeStream", StreamArn=self._arn, **start)["StreamDescription"]
             for shard in described["Shards"]:
                 shards[shard["ShardId"]] = shard.get("ParentShardId")
+                self._began_at[shard["ShardId"]] = shard["SequenceNumberRange"]["StartingSequenceNumber"]
             last = described.get("LastEvaluatedShardId")
             if not last:
                 return _parents_first(shards)
             start = {"ExclusiveStartShardId": last}
+
+    def _trimmed(self, shard: str, parent: str | None) -> bool:
+        """Whether records of a first shard are gone: its parent is, or it cannot be read from where it began."""
+        if parent is not None:
+            return True
+        try:
+            self._client._make_api_call(
+                "GetShardIterator",
+                {
+                    "StreamArn": self._arn,
+                    "ShardId": shard,
+                    "ShardIteratorType": "AT_SEQUENCE_NUMBER",
+                    "SequenceNumber": self._began_at[shard],
+                },
+            )
+        except botocore.exceptions.ClientError as error:
+            return bool(error.response.get("Error", {}).get("Code") == "TrimmedDataAccessException")
+        return False
 
     def _take(self, shard: str, record: Mapping[str, Any], read_ns: int) -> None:
         told = record["dynamodb"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from lastwriter.client.credentials import credentials_at
 from lastwriter.client.stream_reader import Records, StreamReader
@@ -36,16 +37,25 @@ class Scripted:
 
     def __init__(self, pages: dict[str, list[list[dict[str, Any]]]], parents: dict[str, str | None]) -> None:
         self.pages, self.parents, self.asked = pages, parents, list[tuple[str, str]]()
+        self.trimmed: tuple[str, ...] = ()
 
     def _make_api_call(self, operation: str, given: dict[str, Any]) -> dict[str, Any]:
         if operation == "DescribeTable":
             return {"Table": {"LatestStreamArn": "arn"}}
         if operation == "DescribeStream":
             shards = [
-                {"ShardId": shard, **({"ParentShardId": parent} if parent else {})}
+                {
+                    "ShardId": shard,
+                    "SequenceNumberRange": {"StartingSequenceNumber": "1"},
+                    **({"ParentShardId": parent} if parent else {}),
+                }
                 for shard, parent in self.parents.items()
             ]
             return {"StreamDescription": {"Shards": shards}}
+        if operation == "GetShardIterator" and given["ShardIteratorType"] == "AT_SEQUENCE_NUMBER":
+            if given["ShardId"] in self.trimmed:
+                raise ClientError({"Error": {"Code": "TrimmedDataAccessException"}}, operation)
+            return {"ShardIterator": "not used"}
         if operation == "GetShardIterator":
             self.asked.append((given["ShardId"], given["ShardIteratorType"]))
             return {"ShardIterator": f"{given['ShardId']} 0"}
@@ -65,7 +75,7 @@ def reader(scripted: Scripted, records: Records, *, from_start: bool = True) -> 
 
 
 def test_children_are_read_after_their_parents(tmp_path: Path) -> None:
-    parents = {"child": "parent", "parent": "gone", "other": None}
+    parents = {"child": "parent", "parent": None, "other": None}
     pages: dict[str, list[list[dict[str, Any]]]] = {
         "parent": [[record(1, None, 1)], [record(2, 1, 2)]],
         "child": [[record(3, 2, None)]],
@@ -85,7 +95,7 @@ def test_children_are_read_after_their_parents(tmp_path: Path) -> None:
     records.write(directory.streams / "all.parquet")
     history, _ = build([write(0, 5, key="k")])
     (stream,) = read_streams(directory, run_info(regions=("us-east-1",)), history)
-    assert stream.whole
+    assert (stream.live, stream.whole) == (False, {0})
     assert (stream.old.tolist(), stream.new.tolist(), stream.region.tolist()) == (
         [ABSENT, 1, 2],
         [1, 2, ABSENT],
@@ -96,6 +106,26 @@ def test_children_are_read_after_their_parents(tmp_path: Path) -> None:
     (directory.streams / "bad.parquet").write_bytes(b"PAR1 but no more")
     with pytest.raises(RecordError, match=r"bad\.parquet: damaged or not readable"):
         read_streams(directory, run_info(), history)
+
+
+@pytest.mark.parametrize(
+    ("first", "created", "whole"), [("trimmed", 2030, set()), ("orphan", 2030, set()), ("trimmed", 2020, {0})]
+)
+def test_a_stream_whose_first_records_are_gone_is_a_part_unless_older_ones_are_there(
+    first: str, created: int, whole: set[int], tmp_path: Path
+) -> None:
+    parents = {"trimmed": None, "orphan": "one that is gone"}
+    told = record(7, 1, 2)
+    told["dynamodb"]["ApproximateCreationDateTime"] = LONG_AFTER.replace(year=created)
+    scripted, records = Scripted({first: [[told]]}, {first: parents[first]}), Records()
+    scripted.trimmed = ("trimmed",)
+    reader(scripted, records).drain()
+    assert records.trimmed == {"us-east-1"}
+    directory = RunDirectory(tmp_path)
+    records.write(directory.streams / "all.parquet")
+    history, _ = build([write(0, 5, key="k")])
+    (stream,) = read_streams(directory, run_info(regions=("us-east-1",)), history)
+    assert stream.whole == whole
 
 
 def test_who_begins_now_reads_new_shards_from_their_beginning() -> None:

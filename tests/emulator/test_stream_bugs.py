@@ -132,7 +132,9 @@ def read(performance: Performance, history: History) -> Stream:
             rows.append((place, history.keys.index(images["Keys"]["pk"]["S"]), old, new))
     region, key, old, new = (np.array(column, np.int64) for column in zip(*rows, strict=True))
     numbers = np.arange(len(rows), dtype=np.int64)
-    return Stream("all", True, region, key, old, new, numbers, numbers + performance.w.now_ns)
+    return Stream(
+        "all", False, frozenset(range(len(REGIONS))), region, key, old, new, numbers, numbers + performance.w.now_ns
+    )
 
 
 def _mark(image: dict[str, Any] | None) -> int:

@@ -7,49 +7,88 @@ one that the next record knows nothing of (*without effect*: a replicated write 
 is *missing*. Changes that arrived by replication may be merged into one; what was written in the Region itself, and in
 MRSC everything, must be told one by one: an acknowledged write without a record is missing even where the chain holds.
 
-A reader that began somewhere in the middle is judged by what it got. How late readers are is told by Region.
+What is missing at the end of an item's records counts only if the emulator has shown that nothing was under way any
+more: elsewhere it may yet come. A stream keeps its records for a day (the emulator so many of them): where the first
+were gone when it was read, the rest is judged by itself, and the verdict is inconclusive at best. A reader that began
+somewhere in the middle is judged by what it got, too. How late readers are is told by Region.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
 from verifier.checks.findings import Found, result
-from verifier.checks.marks import NOT_FOUND, is_mark, marks_by_key, marks_of, updates
+from verifier.checks.marks import NOT_FOUND, is_mark, marks_by_key, marks_of, of_kind, updates
 from verifier.checks.types import Context, Note, Result, Stream, by_length, join_notes, noted
 from verifier.history.columns import NULL, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
 _RULES: Final = ("repeated record", "record out of order", "record without effect", "missing record")
 
+Place = tuple[int, int]
+"""Key and Region (codes)."""
+
 
 def check_streams(history: History, context: Context) -> Result:
     """Streams tell every change of their Region once, in order."""
     if not context.streams:
         return Result("unknown", 0, note="no stream was read")
-    told = _Told()
-    exercised = 0
+    told = _Told(history, context)
     for stream in context.streams:
-        exercised += len(stream.key)
-        told.judge(history, context, stream)
-    found = [told.found(history, context, rule) for rule in _RULES]
+        told.judge(stream)
+    exercised = sum(len(stream.key) for stream in context.streams)
+    partly = [
+        name
+        for code, name in enumerate(context.regions)
+        if any(not stream.live and code not in stream.whole for stream in context.streams)
+    ]
     notes = [_lag(history, context)]
     if told.unmarked:
         notes.append(noted("{count} items without marks are not judged", told.unmarked))
-    return result(found, exercised, context.regions, 0, join_notes(notes))
+    if told.to_come:
+        notes.append(noted("{count} records were not there yet when the streams were read", told.to_come))
+    if partly:
+        notes.append(Note(f"the first records of {', '.join(partly)} were gone when the streams were read"))
+    concluded = result([told.found(rule) for rule in _RULES], exercised, context.regions, 0, join_notes(notes))
+    if concluded.verdict == "holds" and (partly or told.to_come):
+        return replace(concluded, verdict="unknown", failed=True)
+    return concluded
 
 
 @dataclass(slots=True)
+class _Missing:
+    """What a Region's stream does not tell of an item, though it was acknowledged."""
+
+    rows: list[int] = field(default_factory=list)
+    written: set[int] = field(default_factory=set)
+    """Marks of writes."""
+    removed: set[int] = field(default_factory=set)
+    """Marks of what deletions removed."""
+
+    def explains(self, state: int, following: int) -> bool:
+        """Whether the records may go on from ``state`` with what another change left, for all that is known."""
+        return following in self.written or (following == ABSENT and state in self.removed)
+
+
+_NOTHING_MISSING: Final = _Missing()
+
+
 class _Told:
     """Findings so far, by rule: key, Region, row of the write it is about, row of the one before."""
 
-    rows: dict[str, list[tuple[int, int, int, int]]] = field(default_factory=lambda: {rule: [] for rule in _RULES})
-    unmarked: int = 0
+    def __init__(self, history: History, context: Context) -> None:
+        self.history, self.context = history, context
+        self.rows: dict[str, list[tuple[int, int, int, int]]] = {rule: [] for rule in _RULES}
+        self.unmarked = self.to_come = 0
+        self.initial = marks_by_key(context.initial.values(), len(history.keys))
+        self.final_for_good = bool(context.run.queues_empty)
 
-    def judge(self, history: History, context: Context, stream: Stream) -> None:
+    def judge(self, stream: Stream) -> None:
+        """What one reader got."""
         order = np.lexsort((stream.key, stream.region))
         key, region = stream.key[order], stream.region[order]
         old, new, event = stream.old[order], stream.new[order], stream.event[order]
@@ -58,9 +97,8 @@ class _Told:
         # Where every record begins at the end of the one before it, nothing is to be looked at further.
         broken = np.zeros(len(order), np.bool_)
         broken[1:] = ~begins[1:] & (old[1:] != new[:-1])
-        initial = marks_by_key(context.initial.values(), len(history.keys))
-        if stream.whole:
-            broken |= begins & (old != initial[key])
+        whole = np.isin(region, list(stream.whole))
+        broken |= begins & whole & (old != self.initial[key])
         group = np.cumsum(begins) - 1
         firsts = np.flatnonzero(begins)
         lasts = np.append(firsts[1:], len(order)) if len(firsts) else firsts
@@ -69,87 +107,99 @@ class _Told:
         unmarked = np.zeros(len(firsts), np.bool_)
         unmarked[group[(old == NULL) | (new == NULL)]] = True
         self.unmarked += int(unmarked.sum())
-        missed = self._missing(history, context, stream) if stream.whole else {}
+        missing = self._missing(stream)
         ends = lasts - 1
         ended, begun = new[ends], old[ends]  # copies
         for at in np.flatnonzero(suspect & ~unmarked).tolist():
             here = slice(int(firsts[at]), int(lasts[at]))
             place = (int(key[here.start]), int(region[here.start]))
-            start = int(initial[place[0]]) if stream.whole else None
+            start = int(self.initial[place[0]]) if whole[here.start] else None
             records = list(zip(old[here].tolist(), new[here].tolist(), event[here].tolist(), strict=True))
-            skipped = missed.get(place, set())
-            breaks, state, under = _breaks(records, start, skipped)
+            breaks, state, under = _breaks(records, start, missing.get(place, _NOTHING_MISSING))
             for rule, mark, before in breaks:
-                self.add(history, context, rule, place, mark, before)
+                self._add(rule, place, mark, before)
             ended[at], begun[at] = state, under
-        for (item, where), marks in missed.items():
-            for mark in marks:
-                self.add(history, context, "missing record", (item, where), mark, NULL)
-        if stream.whole and len(firsts):
-            self._ends(history, context, key[firsts], region[firsts], begun, ended, missed)
+        for place, one in missing.items():
+            for row in one.rows:
+                self.rows["missing record"].append((*place, row, -1))
+        if not stream.live:
+            self._ends(stream, key[firsts], region[firsts], begun, ended, missing)
 
-    def add(
-        self, history: History, context: Context, rule: str, place: tuple[int, int], mark: int, before: int
-    ) -> None:
-        key, region = place
+    def _add(self, rule: str, place: Place, mark: int, before: int) -> None:
         by, under = (
-            int(marks_of(history, context).find(np.array([one], np.int64), np.array([key], np.int64))[0])
+            int(marks_of(self.history, self.context).find(np.array([one], np.int64), np.array([place[0]], np.int64))[0])
             for one in (mark, before)
         )
-        self.rows[rule].append((key, region, by, under))
+        self.rows[rule].append((*place, by, under))
 
-    def _missing(self, history: History, context: Context, stream: Stream) -> dict[tuple[int, int], set[int]]:
-        """Marks of acknowledged writes that have no record where they must have one, by key and Region."""
-        sure = updates(history) & (history.outcome == Outcome.OK) & is_mark(history.saw) & (history.saw == history.op)
-        rows = np.flatnonzero(sure)
+    def _missing(self, stream: Stream) -> dict[Place, _Missing]:
+        """Acknowledged changes that have no record where they must have one."""
+        history, context, marks = self.history, self.context, marks_of(self.history, self.context)
+        answered = updates(history) & (history.outcome == Outcome.OK)
+        removal = answered & of_kind(history, Kind.DELETE) & is_mark(history.prev)  # it says what it removed
+        removes = np.full(len(history), NOT_FOUND, np.int64)
+        removes[removal] = marks.find(history.prev[removal], history.key[removal])
+        due = (answered & is_mark(history.saw) & (history.saw == history.op)) | (removes != NOT_FOUND)
         code = {name: number for number, name in enumerate(context.regions)}
         of = np.array([*(code.get(name, -1) for name in history.regions), -1], np.int64)
-        missed: dict[tuple[int, int], set[int]] = {}
-        marks = marks_of(history, context)
-        for region in np.unique(stream.region[stream.region >= 0]).tolist():
+        everywhere = context.mode == "MRSC" and bool(context.run.settled)
+        found: dict[Place, _Missing] = {}
+        for region in sorted(stream.whole):
             here = stream.region == region
-            seen = np.zeros(len(history), np.bool_)
-            writer = marks.find(stream.new[here], stream.key[here])
-            seen[writer[writer != NOT_FOUND]] = True
-            everything = context.mode == "MRSC" and bool(context.run.settled)
-            due = rows if everything else rows[of[history.region[rows]] == region]
-            for row in due[~seen[due]].tolist():
-                missed.setdefault((int(history.key[row]), region), set()).add(int(history.op[row]))
-        return missed
+            before, after = (marks.find(one[here], stream.key[here]) for one in (stream.old, stream.new))
+            told, gone, passed = np.zeros((3, len(history)), np.bool_)
+            told[after[after != NOT_FOUND]] = True
+            passed[before[before != NOT_FOUND]] = True
+            gone[before[(before != NOT_FOUND) & (stream.new[here] == ABSENT)]] = True
+            rows = np.flatnonzero(due if everywhere else due & (of[history.region] == region))
+            rows = rows[~np.where(removes[rows] == NOT_FOUND, told[rows], gone[removes[rows]])]
+            # Behind something that has been told nothing comes any more.
+            latest = np.full(len(history.keys), NULL, np.int64)
+            known = after[after != NOT_FOUND]
+            np.maximum.at(latest, history.key[known], history.start_ns[known])
+            certain = self.final_for_good | passed[rows] | (history.end_ns[rows] < latest[history.key[rows]])
+            self.to_come += int((~certain).sum())
+            for row in rows[certain].tolist():
+                one = found.setdefault((int(history.key[row]), region), _Missing())
+                one.rows.append(row)
+                if removes[row] == NOT_FOUND:
+                    one.written.add(int(history.op[row]))
+                else:
+                    one.removed.add(int(history.prev[row]))
+        return found
 
     def _ends(
-        self,
-        history: History,
-        context: Context,
-        key: Int64,
-        region: Int64,
-        before: Int64,
-        last: Int64,
-        missed: dict[tuple[int, int], set[int]],
+        self, stream: Stream, key: Int64, region: Int64, begun: Int64, ended: Int64, missing: Mapping[Place, _Missing]
     ) -> None:
-        """Items whose last record is not their final state."""
+        """Items whose last record is not their final state, or that have none though they changed."""
+        history, context = self.history, self.context
         if not context.run.settled:
             return
         # A deletion of which nobody knows, that of a time to live, may come after the final state was read.
         doomed = np.zeros(len(history.keys), np.bool_)
-        if Kind.DELETE in history.kinds:
-            deletions = history.kind == history.kinds.index(Kind.DELETE)
-            doomed[history.key[deletions & (history.outcome == Outcome.UNKNOWN)]] = True
+        doomed[history.key[of_kind(history, Kind.DELETE) & (history.outcome == Outcome.UNKNOWN)]] = True
         for number, name in enumerate(context.regions):
             if name not in context.final:
                 continue
             final = marks_by_key([context.final[name]], len(history.keys))
-            mine = (region == number) & (last != NULL)
-            expired = (last == ABSENT) & (final[key] == before) & doomed[key]
-            wrong = mine & (final[key] != last) & (final[key] != NULL) & ~expired
-            for at in np.flatnonzero(wrong).tolist():
-                place = (int(key[at]), number)
-                if final[key[at]] == before[at]:
-                    self.add(history, context, "record without effect", place, int(last[at]), int(before[at]))
-                elif int(final[key[at]]) not in missed.get(place, ()):
-                    self.add(history, context, "missing record", place, int(final[key[at]]), int(last[at]))
+            last = self.initial.copy() if number in stream.whole else np.full(len(history.keys), NULL, np.int64)
+            before = np.full(len(history.keys), NULL, np.int64)
+            here = region == number
+            last[key[here]], before[key[here]] = ended[here], begun[here]
+            expired = (last == ABSENT) & (final == before) & doomed
+            for item in np.flatnonzero((last != NULL) & (final != NULL) & (final != last) & ~expired).tolist():
+                state, mark = int(last[item]), int(final[item])
+                if mark == before[item]:
+                    self._add("record without effect", (item, number), state, mark)
+                elif not missing.get((item, number), _NOTHING_MISSING).explains(state, mark):
+                    if self.final_for_good:
+                        self._add("missing record", (item, number), mark, state)
+                    else:
+                        self.to_come += 1
 
-    def found(self, history: History, context: Context, rule: str) -> Found:
+    def found(self, rule: str) -> Found:
+        """The findings of a rule."""
+        history = self.history
         columns = np.array(self.rows[rule], np.int64).reshape(-1, 4)
         key, region, by, under = columns.T
         end = int(history.end_ns.max()) if len(history) else 0
@@ -158,11 +208,11 @@ class _Told:
 
 
 def _breaks(
-    records: list[tuple[int, int, int]], state: int | None, skipped: set[int]
+    records: list[tuple[int, int, int]], state: int | None, missing: _Missing
 ) -> tuple[list[tuple[str, int, int]], int, int]:
     """What is wrong with an item's records (rule, mark that it is about, state before), the last state, the one before.
 
-    ``state``: what the item was at first; None: not known. ``skipped``: marks that are known to be missing.
+    ``state``: what the item was at first; None: not known. ``missing``: what is accused anyway.
     """
     wrong = []
     told: set[tuple[int, int]] = set()
@@ -174,7 +224,7 @@ def _breaks(
     last_old: int | None = None
     for old, new, event in records:
         later[new] -= 1
-        if event in events or (new != ABSENT and (old, new) in told):
+        if event in events or (old, new) in told:
             wrong.append(("repeated record", new, old))
             continue
         told.add((old, new))
@@ -182,13 +232,13 @@ def _breaks(
         if new in awaited:  # the other one of two that changed places
             awaited.discard(new)
             continue
-        if state is not None and old != state:
+        if state is not None and old != state and not (old == ABSENT and state in missing.removed):
             if last_old is not None and old == last_old:
                 wrong.append(("record without effect", state, old))
             elif later.get(old, 0) > 0 and old != ABSENT:
                 wrong.append(("record out of order", new, state))
                 awaited.add(old)
-            elif old not in skipped:
+            elif old not in missing.written:
                 wrong.append(("missing record", old, state))
         last_old, state = old, new
     return wrong, NULL if state is None else state, NULL if last_old is None else last_old
@@ -200,7 +250,7 @@ def _lag(history: History, context: Context) -> Note | None:
     marks = marks_of(history, context)
     for number, name in enumerate(context.regions):
         for stream in context.streams:
-            if stream.whole:
+            if not stream.live:
                 continue
             here = stream.region == number
             writer = marks.find(stream.new[here], stream.key[here])

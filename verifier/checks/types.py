@@ -48,8 +48,10 @@ class Stream:
     """
 
     reader: str
-    whole: bool
-    """Everything from before the load to after it had settled; else a part of it, from somewhere on."""
+    live: bool
+    """Read while the load went on; else after it had settled."""
+    whole: frozenset[int]
+    """Regions (codes) of whose streams it has everything since before the load; of others a part, from somewhere on."""
     region: Int64
     key: Int64
     old: Int64

@@ -224,12 +224,17 @@ STREAM_COLUMNS: Final = pa.schema(
     metadata={b"lastwriter.schema": str(SCHEMA_VERSION).encode()},
 )
 """Columns of ``streams/*.parquet``: the records that one reader got of the Regions' streams, in the order in which it
-got them. A file whose name begins with ``all`` holds everything since before the load, read after it had settled.
+got them. A file whose name begins with ``all`` was read after the load had settled, from the oldest record on; its
+metadata (:data:`META_TRIMMED`) name the Regions whose streams no longer had their first records by then.
 
 ``event`` and ``sequence`` are the record's own; ``type`` is INSERT, MODIFY or REMOVE; ``old_w`` and ``new_w`` the marks
 of its images (:data:`ABSENT`: no such image; null: an item without a mark); ``created_ns`` the wall clock's time since
 1970 that the record says (whole seconds); ``read_ns`` the reader's monotonic clock.
 """
+
+META_TRIMMED: Final = b"lastwriter.trimmed"
+"""Metadata of ``streams/*.parquet``: the Regions, with commas between, whose oldest records were gone when it was read
+(a stream keeps them for a day; the emulator so many of them)."""
 
 
 def op_id(worker: int, sequence: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,11 @@ import pyarrow.parquet as pq
 from verifier.checks.types import Stream
 from verifier.errors import RecordError
 from verifier.history.columns import NULL, History
-from verifier.history.schema import SCHEMA_VERSION, STREAM_COLUMNS
+from verifier.history.schema import META_TRIMMED, SCHEMA_VERSION, STREAM_COLUMNS
 from verifier.rundir import RunDirectory, RunInfo
 
 WHOLE: Final = "all"
-"""What the name of a file begins with that holds everything since before the load."""
+"""What the name of a file begins with that was read after the load, from the oldest record on."""
 
 _ROUNDED_NS: Final = 1_500_000_000
 """Records say whole seconds: how much earlier than it was one may say that it was made."""
@@ -31,6 +32,8 @@ def read_streams(directory: RunDirectory, run: RunInfo, history: History) -> tup
     for path in sorted(directory.streams.glob("*.parquet")):
         table = _read(path)
         since_ns = _run_began(run)
+        live = not path.stem.startswith(WHOLE)
+        whole = frozenset() if live else _whole(table, run.regions, since_ns)
         keep = pc.and_(pc.is_in(table["key"], value_set=keys), pc.greater_equal(table["created_ns"], since_ns))
         table = table.filter(keep)
         regions = pa.array(run.regions, pa.string())
@@ -38,7 +41,8 @@ def read_streams(directory: RunDirectory, run: RunInfo, history: History) -> tup
         found.append(
             Stream(
                 reader=path.stem,
-                whole=path.stem.startswith(WHOLE),
+                live=live,
+                whole=whole,
                 region=pc.fill_null(pc.index_in(table["region"], value_set=regions), -1).to_numpy().astype(np.int64),
                 key=pc.index_in(table["key"], value_set=keys).to_numpy().astype(np.int64),
                 old=pc.fill_null(table["old_w"], NULL).to_numpy().astype(np.int64),
@@ -48,6 +52,13 @@ def read_streams(directory: RunDirectory, run: RunInfo, history: History) -> tup
             )
         )
     return tuple(found)
+
+
+def _whole(table: pa.Table, regions: Sequence[str], since_ns: int) -> frozenset[int]:
+    """Regions whose streams it has from before the run on: nothing was gone, or only what was older still."""
+    gone = (table.schema.metadata or {}).get(META_TRIMMED, b"").decode(errors="replace").split(",")
+    before = set(pc.unique(table.filter(pc.less(table["created_ns"], since_ns))["region"]).to_pylist())
+    return frozenset(code for code, name in enumerate(regions) if name not in gone or name in before)
 
 
 def _read(path: Path) -> pa.Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,24 @@ Record = tuple[str, str, int, int]
 """Region, key, mark before, mark after."""
 
 
-def stream(history: History, records: list[Record], *, whole: bool = True, events: list[int] | None = None) -> Stream:
+def stream(
+    history: History,
+    records: list[Record],
+    *,
+    live: bool = False,
+    whole: tuple[str, ...] | None = None,
+    events: list[int] | None = None,
+) -> Stream:
+    """``whole``: Regions whose streams it has from their beginning; null: those that it has records of."""
+    covered = () if live else whole if whole is not None else {region for region, *_ in records}
+
     def column(values: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array(values, np.int64)
 
     return Stream(
-        reader="all" if whole else "consumer",
-        whole=whole,
+        reader="consumer" if live else "all",
+        live=live,
+        whole=frozenset(REGIONS.index(region) for region in covered),
         region=column([REGIONS.index(region) for region, _, _, _ in records]),
         key=column([history.keys.index(key) for _, key, _, _ in records]),
         old=column([old for _, _, old, _ in records]),
@@ -39,10 +51,11 @@ def stream(history: History, records: list[Record], *, whole: bool = True, event
 
 
 def judged(
-    ops: list[Op], records: list[Record], final: dict[str, int], *, mode: Mode = "MREC", **more: bool
+    ops: list[Op], records: list[Record], final: dict[str, int], *, mode: Mode = "MREC", quiet: bool = True, **more: Any
 ) -> tuple[History, Context, Result]:
     ended = {region: {"k": Item(1, mark)} for region, mark in final.items()}
-    history, context = build(ops, mode=mode, final=ended, run=run_info(mode, settled=True))
+    run = run_info(mode, settled=True, queues_empty=quiet)
+    history, context = build(ops, mode=mode, regions=REGIONS[: len(final)], final=ended, run=run)
     context = replace(context, streams=(stream(history, records, **more),))
     return history, context, check_streams(history, context)
 
@@ -88,16 +101,18 @@ def test_what_arrived_by_replication_may_be_merged_in_mrec_only() -> None:
 
 
 def test_a_consumer_is_judged_by_what_it_got() -> None:
-    assert judged(OPS, CHAIN[1:2], {A: 3}, whole=False)[2].verdict == "holds"
-    assert judged(OPS, [CHAIN[0], CHAIN[2]], {A: 3}, whole=False)[2].count == 1
-    note = judged(OPS, CHAIN, {A: 3}, whole=False)[2].note
+    assert judged(OPS, CHAIN[1:2], {A: 3}, live=True)[2].verdict == "holds"
+    assert judged(OPS, [CHAIN[0], CHAIN[2]], {A: 3}, live=True)[2].count == 1
+    note = judged(OPS, CHAIN, {A: 3}, live=True)[2].note
     assert note == "us-east-1: 3 records were read within 100 ms of their write"
 
 
 def test_deletions_and_new_beginnings() -> None:
     ops = [write(10, 15, op=1), Op("delete", 20, 25, op=2), write(30, 35, op=3), Op("delete", 40, 45, op=4)]
     records = [(A, "k", ABSENT, 1), (A, "k", 1, ABSENT), (A, "k", ABSENT, 3), (A, "k", 3, ABSENT)]
-    history, context = build(ops, mode="MREC", final={A: {}}, run=run_info("MREC", settled=True))
+    history, context = build(
+        ops, mode="MREC", regions=[A], final={A: {}}, run=run_info("MREC", settled=True, queues_empty=True)
+    )
     for damage, count in ((records, 0), (records[:1] + records[2:], 1), (records[:3], 1)):
         result = check_streams(history, replace(context, streams=(stream(history, damage),)))
         assert (result.count or 0) == count
@@ -111,6 +126,49 @@ def test_what_a_time_to_live_deletes_after_the_final_state_was_read_accuses_nobo
     assert judged(ops, [*CHAIN, (A, "k", 2, ABSENT)], {A: 3})[2].verdict == "violated", "that state was over"
     for others in (OPS, [*OPS, replace(may_expire, outcome="fail")]):
         assert judged(others, late, {A: 3})[2].verdict == "violated", "nobody's deletion, or one that failed"
+
+
+def test_a_stream_whose_first_records_are_gone_accuses_nobody_and_proves_little() -> None:
+    _, context, result = judged(OPS, CHAIN[1:], {A: 3}, whole=())
+    assert (result.verdict, result.count, context.regions) == ("unknown", None, (A,))
+    assert result.note == "the first records of us-east-1 were gone when the streams were read"
+    assert judged(OPS, [], {A: 3}, whole=())[2].verdict == "unknown"
+    assert judged(OPS, [CHAIN[1], CHAIN[1], CHAIN[2]], {A: 3}, whole=())[2].count == 1, "what is left is judged"
+    assert judged(OPS, CHAIN[1:2], {A: 3}, whole=())[2].count == 1, "and so is its end"
+
+
+def test_what_may_yet_come_is_not_missing() -> None:
+    _, _, result = judged(OPS, CHAIN[:2], {A: 3}, quiet=False)
+    assert (result.verdict, result.count) == ("unknown", None)
+    assert result.note == "2 records were not there yet when the streams were read"
+    assert judged(OPS, [CHAIN[0], CHAIN[2]], {A: 3}, quiet=False)[2].count == 1, "behind another nothing comes any more"
+
+
+def test_an_item_of_which_nothing_is_told_is_missing_too() -> None:
+    _, _, result = judged(OPS[:1], CHAIN[:1], {A: 1, B: 1}, whole=(A, B))
+    assert [(one.facts["rule"], one.facts["final"], one.rows) for one in result.violations] == [
+        ("missing record", B, (0,))
+    ]
+    assert judged(OPS[:1], [], {A: 1}, whole=(A,))[2].count == 1
+    assert judged(OPS[:1], [], {A: 1, B: 1}, whole=(A, B), mode="MRSC")[2].count == 2
+
+
+def test_a_deletion_that_was_merged_away_is_missing_where_it_was_made() -> None:
+    ops = [write(10, 15, op=1), Op("delete", 20, 25, op=2, prev=1), write(30, 35, op=3)]
+    merged = [(A, "k", ABSENT, 1), (A, "k", 1, 3)]
+    history, context, result = judged(ops, merged, {A: 3})
+    assert [int(history.op[one.rows[-1]]) for one in result.violations] == [2]
+    sentence = finding("streams", items, history, context, result.violations[0]).sentence
+    assert sentence.startswith("us-east-1's deletion 0:2")
+    skipped = [(A, "k", ABSENT, 1), (A, "k", ABSENT, 3)]
+    assert judged(ops, skipped, {A: 3})[2].count == 1
+    twice = [(A, "k", ABSENT, 1), (A, "k", 1, ABSENT), (A, "k", 1, ABSENT), (A, "k", ABSENT, 3)]
+    assert [one.facts["rule"] for one in judged(ops, twice, {A: 3})[2].violations] == ["repeated record"]
+    elsewhere = [replace(ops[0], region=B), *ops[1:]]
+    records = [(B, "k", ABSENT, 1), (B, "k", 1, 3), (A, "k", ABSENT, 1), (A, "k", 1, ABSENT), (A, "k", ABSENT, 3)]
+    assert judged(elsewhere, records, {A: 3, B: 3})[2].verdict == "holds"
+    nothing = [replace(ops[1], prev=ABSENT), ops[0]]
+    assert judged(nothing, CHAIN[:1], {A: 1})[2].verdict == "holds", "it removed nothing"
 
 
 def last_writer_wins(rng: random.Random, writes: int) -> tuple[list[Op], list[Record], dict[str, dict[str, Item]]]:
@@ -148,7 +206,7 @@ def test_correct_streams_are_never_accused_and_every_damage_is_found() -> None:
     for seed in range(60):
         rng = random.Random(seed)
         ops, records, final = last_writer_wins(rng, 60)
-        history, context = build(ops, mode="MREC", final=final, run=run_info("MREC", settled=True))
+        history, context = build(ops, mode="MREC", final=final, run=run_info("MREC", settled=True, queues_empty=True))
 
         def found(some: list[Record], history: History = history, context: Context = context) -> list[object]:
             result = check_streams(history, replace(context, streams=(stream(history, some),)))
