@@ -42,21 +42,19 @@ _runner: Any = None
 """Locust's; None until it has one."""
 
 
-def install() -> None:
-    """Listen to Locust's events, once."""
+def install(our_user: type) -> None:
+    """Listen to Locust's events, once; ``our_user`` is the class that ours are made of."""
     global _installed
     if not _installed:
         _installed = True
         events.init_command_line_parser.add_listener(add_options)  # type: ignore[no-untyped-call]
-        events.init.add_listener(_on_init)  # type: ignore[no-untyped-call]
+        events.init.add_listener(functools.partial(_on_init, our_user))  # type: ignore[no-untyped-call]
         _follow_parent()
 
 
-def _on_init(environment: Any, runner: Any, **_: Any) -> None:
+def _on_init(our_user: type, environment: Any, runner: Any, **_: Any) -> None:
     """Locust knows its options and its role. Ours are the users that have a workload."""
-    from lastwriter.client.user import GlobalTableUser  # it imports this module
-
-    if not any(issubclass(user_class, GlobalTableUser) for user_class in environment.user_classes):
+    if not any(issubclass(user_class, our_user) for user_class in environment.user_classes):
         return
     _interrupt_where_it_is_safe()
     global _runner

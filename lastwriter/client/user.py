@@ -48,8 +48,6 @@ from lastwriter.errors import RunAborted
 from verifier.history.schema import Kind
 from verifier.rundir import Mode, RunDirectory
 
-locust_run.install()
-
 _MOST_UNPAUSED: Final = 8
 """Intents without a pause after which a closed loop lets others run. Its requests do that anyway, while they wait, and
 a sleep of no length is a sixth of what an intent costs us."""
@@ -361,3 +359,6 @@ def _chooser(user: GlobalTableUser, load: Load) -> Callable[[], Callable[..., ob
         return lambda: tasks[0]
     uniform, count = user.random.random, len(tasks)
     return lambda: tasks[int(uniform() * count)]
+
+
+locust_run.install(GlobalTableUser)
