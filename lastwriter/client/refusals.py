@@ -13,7 +13,7 @@ HOPELESS: Final = SHUT_OUT | {CREDENTIALS_ERROR, "ResourceNotFoundException"}
 """What no other attempt will change: somebody has to do something about credentials, permissions, clock or table."""
 
 PATIENCE_NS: Final = 3_000_000_000
-"""How long a Region may answer nothing else before a run is not worth going on."""
+"""How long a Region may answer a kind of request with nothing else before a run is not worth going on."""
 
 _FEWEST: Final = 5
 """Requests that must have been refused by then."""
@@ -38,7 +38,7 @@ def refused(region: str, operation: str, table: str, code: str, message: str) ->
 
 @dataclass(slots=True)
 class _Streak:
-    """Hopeless refusals of one Region without another answer between them."""
+    """Hopeless refusals of one kind of request in one Region, without another answer between them."""
 
     since_ns: int
     count: int
@@ -46,32 +46,41 @@ class _Streak:
 
 
 class RefusalWatch:
-    """Notices when a Region has refused every request for some seconds: one line then, instead of a flood of rows."""
+    """Notices when a Region has refused all requests of a kind for some seconds: one line then, and no flood of rows.
+
+    Kind by kind, for credentials may be allowed to read and not to write.
+    """
 
     def __init__(self) -> None:
-        self._streaks: dict[str, _Streak] = {}
+        self._streaks: dict[tuple[str, str], _Streak] = {}
+        self._kinds: dict[str, set[str]] = {}
 
-    def add(self, region: str, answers: int, errors: Mapping[str, int], now_ns: int) -> None:
-        """``answers`` attempts to a Region have ended, some with errors: name → count."""
+    def add(self, region: str, kind: str, answers: int, errors: Mapping[str, int], now_ns: int) -> None:
+        """``answers`` attempts of a kind to a Region have ended, some with errors: name → count."""
         hopeless = {name: count for name, count in errors.items() if name in HOPELESS}
         refused_now = sum(hopeless.values())
+        if answers:
+            self._kinds.setdefault(region, set()).add(kind)
         if refused_now < answers:
-            self._streaks.pop(region, None)
+            self._streaks.pop((region, kind), None)
         elif answers:
-            streak = self._streaks.setdefault(region, _Streak(now_ns, 0, {}))
+            streak = self._streaks.setdefault((region, kind), _Streak(now_ns, 0, {}))
             streak.count += refused_now
             for name, count in hopeless.items():
                 streak.errors[name] = streak.errors.get(name, 0) + count
 
     def verdict(self, now_ns: int) -> str | None:
         """One line if it is hopeless."""
-        for region, streak in self._streaks.items():
+        for (region, kind), streak in self._streaks.items():
             if now_ns - streak.since_ns >= PATIENCE_NS and streak.count >= _FEWEST:
+                refused_kinds = [other for where, other in self._streaks if where == region]
+                everything = len(refused_kinds) == len(self._kinds[region])
+                count = sum(self._streaks[region, one].count for one in (refused_kinds if everything else [kind]))
                 code = max(streak.errors, key=lambda name: streak.errors[name])
                 seconds = (now_ns - streak.since_ns) / 1e9
                 return (
-                    f"{region}: every request of the last {seconds:.0f} s was refused ({streak.count:,}): "
-                    f"{code}{_HINTS.get(code, '')}"
+                    f"{region}: every {'request' if everything else kind} of the last {seconds:.0f} s was refused "
+                    f"({count:,}): {code}{_HINTS.get(code, '')}"
                 )
         return None
 

@@ -321,7 +321,7 @@ class WorkerRun:
                 self.routes.note(rows)
             for cell in cells_of(rows, self.recorder, self.t0_ns, self.plan.phases):
                 answers = cell.ok + cell.fail + cell.unknown
-                self._refusals.add(cell.region, answers, cell.errors, monotonic_ns())
+                self._refusals.add(cell.region, cell.kind, answers, cell.errors, monotonic_ns())
                 self._cells.append(cell.message())
 
     def _report(self) -> None:
