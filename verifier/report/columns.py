@@ -1,33 +1,38 @@
-"""What the page takes from lost.jsonl and findings.parquet: every loss and every finding, reduced to a few columns."""
+"""What the page takes from lost.jsonl and findings.parquet: every loss and every finding counted, the worst in words.
+
+Both are read piece by piece: a run may have lost millions of writes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 import pyarrow.parquet as pq
 
 from verifier.errors import RecordError
 from verifier.history.columns import Int64
+from verifier.report.series import Buckets, at_times
 
-
-def _no_times() -> Int64:
-    return np.zeros(0, dtype=np.int64)
+_LOST: Final = pa.schema([("key", pa.string()), ("region", pa.string()), ("op", pa.int64()), ("end_ns", pa.int64())])
+_BYTES_AT_ONCE: Final = 1 << 24
+_FEW: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Acknowledged writes that are gone."""
 
-    acknowledged_ns: Int64 = field(default_factory=_no_times)
-    """When each had been acknowledged, from t0."""
-    ops: Int64 = field(default_factory=_no_times)
-    """Operation id of each."""
+    over_time: list[int]
+    """How many had been acknowledged in each bucket."""
+    few: frozenset[int] = frozenset()
+    """Operation ids of all of them, where they are only a few."""
     by_key: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Key → Region of the lost write → count."""
 
@@ -36,38 +41,58 @@ class Lost:
 class AllFindings:
     """Every finding of the run."""
 
-    at_ns: Mapping[str, Int64] = field(default_factory=dict)
-    """Check → when each of its findings could first be seen, from t0."""
+    over_time: Mapping[str, list[int]] = field(default_factory=dict)
+    """Check → in how many of its findings each bucket was the first in which they could be seen."""
     in_words: tuple[dict[str, Any], ...] = ()
     """Rows of findings.parquet that have a sentence, as they stand there."""
 
 
-def read_lost(path: Path) -> Lost:
-    """Raises RecordError if the file is there and cannot be read; without it, nothing is known of keys and times."""
+def read_lost(path: Path, buckets: Buckets, t0_ns: int, keys: Collection[str]) -> Lost:
+    """``keys``: those whose Regions are told apart. Raises RecordError if the file is there and cannot be read;
+    without it, nothing is known of keys and times."""
+    over_time = np.zeros(buckets.count, np.int64)
+    few: list[int] = []
+    by_key: dict[str, dict[str, int]] = {}
+    told = pa.array(sorted(keys), pa.string())
+    for batch in _lost_writes(path):
+        over_time += at_times(batch["end_ns"].to_numpy() + t0_ns, buckets)
+        if len(few) < _FEW:
+            few += batch["op"].to_pylist()
+        table = pa.Table.from_batches([batch])
+        counts = table.filter(pc.is_in(table["key"], told)).group_by(["key", "region"]).aggregate([([], "count_all")])
+        for row in counts.to_pylist():
+            of_key = by_key.setdefault(row["key"], {})
+            of_key[row["region"]] = of_key.get(row["region"], 0) + row["count_all"]
+    return Lost(over_time.tolist(), frozenset(few) if len(few) < _FEW else frozenset(), by_key)
+
+
+def _lost_writes(path: Path) -> Iterator[pa.RecordBatch]:
     if not path.exists() or not path.stat().st_size:
-        return Lost()
-    wanted = pa.schema([("key", pa.string()), ("region", pa.string()), ("op", pa.int64()), ("end_ns", pa.int64())])
-    parse = pyarrow.json.ParseOptions(explicit_schema=wanted, unexpected_field_behavior="ignore")
+        return
+    parse = pyarrow.json.ParseOptions(explicit_schema=_LOST, unexpected_field_behavior="ignore")
     try:
-        table = pyarrow.json.read_json(path, parse_options=parse)
+        yield from pyarrow.json.open_json(path, pyarrow.json.ReadOptions(block_size=_BYTES_AT_ONCE), parse)
     except pa.ArrowInvalid as error:
         raise RecordError(f"{path}: {str(error).splitlines()[0]}; run `lastwriter verify` again") from None
-    counts = table.group_by(["key", "region"]).aggregate([([], "count_all")]).to_pylist()
-    by_key: dict[str, dict[str, int]] = {}
-    for row in counts:
-        by_key.setdefault(row["key"], {})[row["region"]] = row["count_all"]
-    return Lost(table["end_ns"].to_numpy(), table["op"].to_numpy(), by_key)
 
 
-def read_findings(path: Path) -> AllFindings:
+def read_findings(path: Path, buckets: Buckets, t0_ns: int) -> AllFindings:
     """Raises RecordError if the file is there and cannot be read; without it, verdict.json's findings are all."""
     if not path.exists():
         return AllFindings()
+    over_time: dict[str, Int64] = {}
+    in_words: list[dict[str, Any]] = []
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, ["check", "at_ns", "sentence"])
+                check, at_ns = table["check"].combine_chunks(), table["at_ns"].to_numpy()
+                for code, name in enumerate(check.dictionary.to_pylist()):
+                    mine = at_times(at_ns[check.indices.to_numpy() == code] + t0_ns, buckets)
+                    over_time[name] = over_time.get(name, 0) + mine
+                said = pc.is_valid(table["sentence"])
+                if pc.any(said).as_py():
+                    in_words += file.read_row_group(group).filter(said).to_pylist()
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError(f"{path}: {str(error).splitlines()[0]}; run `lastwriter verify` again") from None
-    checks = np.asarray(table["check"].cast(pa.string()).to_pylist(), dtype=object)
-    at_ns = table["at_ns"].to_numpy()
-    in_words = table.filter(pa.compute.is_valid(table["sentence"])).to_pylist()
-    return AllFindings({name: at_ns[checks == name] for name in dict.fromkeys(checks.tolist())}, tuple(in_words))
+    return AllFindings({name: counts.tolist() for name, counts in over_time.items()}, tuple(in_words))

@@ -1,4 +1,4 @@
-"""What the page shows, worked out from the verdict and the history. No file is read and no HTML is made here."""
+"""What the page shows, worked out from the verdict and the record. No HTML is made here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from verifier.history.columns import History
 from verifier.report import series, words
 from verifier.report.columns import AllFindings, Lost
 from verifier.report.findings import every_operation, reduce_findings
+from verifier.report.record import Record
 from verifier.rundir import RunInfo
 from verifier.verdict import Judgement, LatencyRow, Verdict
 
@@ -60,6 +60,15 @@ class LossCell:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is drawn over time."""
+
+    t0_ns: int
+    buckets: series.Buckets
+    series: series.Series
+
+
+@dataclass(frozen=True, slots=True)
 class PageData:
     """Everything that the templates and the page's script need."""
 
@@ -93,12 +102,13 @@ class PageData:
 
 
 def page_data(
-    verdict: Verdict, run: RunInfo, history: History, t0_ns: int, lost: Lost, everything: AllFindings
+    verdict: Verdict, run: RunInfo, record: Record, drawn: Drawn, lost: Lost, everything: AllFindings
 ) -> PageData:
-    """Everything about one run; numbers are those of the verdict, charts are drawn from the history."""
-    regions = tuple(dict.fromkeys([*run.regions, *history.regions]))
-    findings = reduce_findings(verdict, everything, history, t0_ns)
-    operations = every_operation(history, t0_ns, frozenset(lost.ops.tolist()) if len(lost.ops) < 1000 else frozenset())
+    """Everything about one run; numbers are those of the verdict, charts are drawn from the record."""
+    t0_ns = drawn.t0_ns
+    regions = tuple(dict.fromkeys([*run.regions, *record.regions]))
+    findings = reduce_findings(verdict, everything, record, t0_ns)
+    operations = every_operation(record, t0_ns, lost.few)
     winners, matrix = _loss_matrix(verdict, regions)
     by_fault = latency_groups(verdict.latency, WINDOWS, regions)
     phases = tuple(dict.fromkeys(row.window for row in verdict.latency if row.window not in WINDOWS))
@@ -135,7 +145,7 @@ def page_data(
                 {"id": f.id, "what": f.what, "kind": f.kind, "onset": f.onset_ns, "healed": f.healed_ns}
                 for f in verdict.faults
             ],
-            "time": _time(verdict, run, history, t0_ns, lost, everything),
+            "time": _time(verdict, run, record, drawn, lost, everything),
         },
     )
 
@@ -264,20 +274,19 @@ def _loss_by_key(
 
 
 def _time(
-    verdict: Verdict, run: RunInfo, history: History, t0_ns: int, lost: Lost, everything: AllFindings
+    verdict: Verdict, run: RunInfo, record: Record, drawn: Drawn, lost: Lost, everything: AllFindings
 ) -> dict[str, Any]:
-    buckets = series.choose_buckets(history, t0_ns, run.end_ns or t0_ns)
-    groups = series.by_region_and_kind(history, buckets)
+    buckets, t0_ns, groups = drawn.buckets, drawn.t0_ns, drawn.series.by_region_and_kind()
     return {
         "origin_s": (buckets.origin_ns - t0_ns) / 1e9,
         "width_s": buckets.width_ns / 1e9,
         "count": buckets.count,
-        "kinds": list(history.kinds),
+        "kinds": list(record.kinds),
         "groups": {region: {kind: asdict(g) for kind, g in kinds.items()} for region, kinds in groups.items()},
-        "errors": series.errors(history, buckets),
-        "writes": series.acknowledged_writes(history, buckets),
-        "lost": series.at_times(lost.acknowledged_ns + t0_ns, buckets),
-        "findings": {name: series.at_times(at_ns + t0_ns, buckets) for name, at_ns in everything.at_ns.items()},
+        "errors": drawn.series.errors(),
+        "writes": drawn.series.writes.tolist(),
+        "lost": lost.over_time,
+        "findings": everything.over_time,
         "phases": [
             {"name": p.name, "start": (p.start_ns - t0_ns) / 1e9, "end": (p.end_ns - t0_ns) / 1e9} for p in run.phases
         ],

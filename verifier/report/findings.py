@@ -14,8 +14,9 @@ import orjson
 
 from verifier.checks.explain import witness
 from verifier.history.columns import History, Int64
-from verifier.history.schema import ABSENT, WORKER_SHIFT, Kind
+from verifier.history.schema import ABSENT, WORKER_SHIFT
 from verifier.report.columns import AllFindings
+from verifier.report.record import Record, Window
 from verifier.verdict import Finding, Verdict, WitnessOperation
 
 MAX_FINDINGS: Final = 2_000
@@ -34,7 +35,7 @@ _ROLES: Final = {"lost": ("lost", "stands in its place")}
 """What each operation of a check's witness is, in its order, where the check fixes it."""
 
 
-def reduce_findings(verdict: Verdict, everything: AllFindings, history: History, t0_ns: int) -> list[dict[str, Any]]:
+def reduce_findings(verdict: Verdict, everything: AllFindings, record: Record, t0_ns: int) -> list[dict[str, Any]]:
     """The worst findings of each check, as many as the page can hold; all checks get an equal share of the room.
 
     Those of verdict.json first, in its order, then the others that were put into words. Each: ``check, key, regions,
@@ -43,14 +44,15 @@ def reduce_findings(verdict: Verdict, everything: AllFindings, history: History,
     value, result, saw, prev, outcome, error, start, end}`` with nanoseconds from t0; fields that are null are left out.
     Writers are named as ``worker:sequence``, or ``none`` for "no such item".
     """
-    more = list(_others(verdict, everything, history, t0_ns))
+    more = list(_others(verdict, everything, record, t0_ns))
     chosen = _fair_share(
         [[*check.findings, *(finding for finding in more if finding.check == check.name)] for check in verdict.checks],
         MAX_FINDINGS,
     )
-    counters = _counters(history)
+    counters = record.added_to(frozenset(finding.key for finding in chosen))
     with_neighbours = _first_of_each(chosen, WITH_NEIGHBOURS)
-    near = dict(zip(with_neighbours, _neighbours([chosen[i] for i in with_neighbours], history, t0_ns), strict=True))
+    neighbours = _neighbours([chosen[i] for i in with_neighbours], record, counters, t0_ns)
+    near = dict(zip(with_neighbours, neighbours, strict=True))
     reduced: list[dict[str, Any]] = []
     used = 0
     for index, finding in enumerate(chosen):
@@ -64,11 +66,12 @@ def reduce_findings(verdict: Verdict, everything: AllFindings, history: History,
     return reduced
 
 
-def every_operation(history: History, t0_ns: int, lost: frozenset[int]) -> list[dict[str, Any]]:
+def every_operation(record: Record, t0_ns: int, lost: frozenset[int]) -> list[dict[str, Any]]:
     """All operations of a run that is small enough to be drawn as a whole, in the shape of a witness; else none."""
-    if len(history) > DRAWN_AS_A_WHOLE:
+    if record.rows > DRAWN_AS_A_WHOLE:
         return []
-    counters = _counters(history)
+    history = record.everything()
+    counters = record.added_to(frozenset(history.keys))
     rows = [int(row) for row in np.argsort(history.start_ns, kind="stable")]
     return [
         _operation(witness(history, row, t0_ns), counters, "lost" if int(history.op[row]) in lost else None)
@@ -87,19 +90,20 @@ def mark(op: int | None) -> str | None:
     return f"{op >> WORKER_SHIFT}:{op & ((1 << WORKER_SHIFT) - 1)}"
 
 
-def _others(verdict: Verdict, everything: AllFindings, history: History, t0_ns: int) -> Iterator[Finding]:
+def _others(verdict: Verdict, everything: AllFindings, record: Record, t0_ns: int) -> Iterator[Finding]:
     """Findings in words that verdict.json does not list, in the order of findings.parquet: the worst first."""
-    rows = _RowsByOp(history)
     listed = {
         (check.name, finding.key, finding.at_ns, tuple(operation.op for operation in finding.operations))
         for check in verdict.checks
         for finding in check.findings
     }
-    unlisted = (
+    unlisted = [
         row
         for row in everything.in_words
         if (row["check"], row["key"], row["at_ns"], tuple(row["operations"])) not in listed
-    )
+    ]
+    history = record.operations([op for row in unlisted for op in row["operations"]])
+    rows = _RowsByOp(history)
     for row in unlisted:
         operations = []
         for op in row["operations"]:
@@ -204,38 +208,45 @@ def _value(value: int | None, writer: int | None) -> int | str | None:
     return mark(value) if value is not None and value == writer else value
 
 
-def _counters(history: History) -> frozenset[str]:
-    """Keys that were added to: a small count of theirs may equal an operation id by chance."""
-    if Kind.ADD not in history.kinds:
-        return frozenset()
-    return frozenset(history.keys[key] for key in np.unique(history.key[history.kind == history.kinds.index(Kind.ADD)]))
-
-
-def _neighbours(findings: Sequence[Finding], history: History, t0_ns: int) -> list[list[dict[str, Any]]]:
+def _neighbours(
+    findings: Sequence[Finding], record: Record, counters: frozenset[str], t0_ns: int
+) -> list[list[dict[str, Any]]]:
     """For each finding: other operations on its key between its first start and its last end, the nearest to it."""
+    windows = [_window(finding, t0_ns) for finding in findings]
+    history = record.around([window for window in windows if window is not None])
     code_of = {key: code for code, key in enumerate(history.keys)}
-    wanted = np.array(sorted({code_of[f.key] for f in findings if f.key in code_of}), dtype=np.int64)
-    rows = np.flatnonzero(np.isin(history.key, wanted))
-    rows = rows[np.lexsort((history.start_ns[rows], history.key[rows]))]
-    counters = _counters(history)
-    keys, starts = history.key[rows], history.start_ns[rows] - t0_ns
+    order = np.lexsort((history.start_ns, history.key))
+    keys, starts = history.key[order], history.start_ns[order]
     found: list[list[dict[str, Any]]] = []
-    for finding in findings:
+    for finding, window in zip(findings, windows, strict=True):
         code = code_of.get(finding.key)
-        if code is None or not finding.operations:
+        if code is None or window is None:
             found.append([])
             continue
-        begin = min(operation.start_ns for operation in finding.operations)
-        end = max(operation.end_ns or operation.start_ns for operation in finding.operations)
-        margin = max((end - begin) // 10, 2_000_000)
         low, high = np.searchsorted(keys, [code, code + 1])
-        low, high = low + np.searchsorted(starts[low:high], [begin - margin, end + margin])
-        distance = np.min([np.abs(starts[low:high] - o.start_ns) for o in finding.operations], axis=0)
-        nearest = np.sort(np.argsort(distance, kind="stable")[: MAX_NEIGHBOURS + len(finding.operations)])
+        low, high = low + np.searchsorted(starts[low:high], [window.first_ns, window.last_ns + 1])
+        distance = np.min([np.abs(starts[low:high] - start) for start in window.starts_ns], axis=0)
+        nearest = np.sort(np.argsort(distance, kind="stable")[: window.most])
         proof = {operation.op for operation in finding.operations}
-        others = [int(row) for row in rows[low + nearest] if int(history.op[row]) not in proof][:MAX_NEIGHBOURS]
+        others = [int(row) for row in order[low + nearest] if int(history.op[row]) not in proof][:MAX_NEIGHBOURS]
         found.append([_operation(witness(history, row, t0_ns), counters) for row in others])
     return found
+
+
+def _window(finding: Finding, t0_ns: int) -> Window | None:
+    """Where its neighbours are; null: no operation of it is known."""
+    if not finding.operations:
+        return None
+    begin = min(operation.start_ns for operation in finding.operations)
+    end = max(operation.end_ns or operation.start_ns for operation in finding.operations)
+    margin = max((end - begin) // 10, 2_000_000)
+    return Window(
+        finding.key,
+        t0_ns + begin - margin,
+        t0_ns + end + margin - 1,
+        tuple(t0_ns + operation.start_ns for operation in finding.operations),
+        MAX_NEIGHBOURS + len(finding.operations),
+    )
 
 
 def _without_null(row: dict[str, Any]) -> dict[str, Any]:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from verifier.context import read_context
+from verifier.context import context_of_run
 from verifier.errors import RecordError
 from verifier.report.columns import read_findings, read_lost
-from verifier.report.data import page_data
+from verifier.report.data import Drawn, page_data
 from verifier.report.page import RunFile, render
-from verifier.rundir import RunDirectory, write_atomically
+from verifier.report.record import Record
+from verifier.report.series import Series, choose_buckets
+from verifier.rundir import RunDirectory, RunInfo, write_atomically
 from verifier.verdict import Verdict
-from verifier.windows import origin_ns
+from verifier.windows import t0_of
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is behind."""
 
 _FILES: Final = (
     ("run.json", "profile, versions, phases, clocks: what was run"),
@@ -33,20 +40,41 @@ _FILES: Final = (
 )
 
 
-def write_report(directory: RunDirectory) -> Path:
+def write_report(directory: RunDirectory, progress: Progress | None = None) -> Path:
     """Write ``report.html`` as a whole and return its path. Raises RecordError if the run is not verified yet."""
+    say = progress or (lambda *_: None)
     verdict = _read_verdict(directory)
-    history, context = read_context(directory.path)
+    context = context_of_run(directory)
+    say("looking through the record", 0.0)
+    record = Record(directory, context)
+    drawn = _drawn(record, t0_of(replace(context, first_scheduled_ns=record.first_scheduled_ns)), context.run, say)
+    say("gathering what was found", 0.5)
+    ledger = verdict.ledger.intent
+    keys = ledger.lost_by_key if ledger is not None else ()
     page = page_data(
         verdict,
         context.run,
-        history,
-        origin_ns(history, context),
-        read_lost(directory.lost),
-        read_findings(directory.findings),
+        record,
+        drawn,
+        read_lost(directory.lost, drawn.buckets, drawn.t0_ns, keys),
+        read_findings(directory.findings, drawn.buckets, drawn.t0_ns),
     )
+    say("writing the page", 0.95)
     write_atomically(directory.report, render(page, _run_files(directory)))
     return directory.report
+
+
+def _drawn(record: Record, t0_ns: int, run: RunInfo, say: Progress) -> Drawn:
+    buckets = choose_buckets(
+        record.rows, record.first_scheduled_ns, record.last_scheduled_ns, t0_ns, run.end_ns or t0_ns
+    )
+    series = Series(buckets)
+    behind = 0
+    for stretch in record.in_time(buckets.of):
+        say("drawing the charts", 0.1 + 0.4 * behind / record.rows)
+        series.add(stretch)
+        behind += len(stretch)
+    return Drawn(t0_ns, buckets, series)
 
 
 def _read_verdict(directory: RunDirectory) -> Verdict:

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.verifier.report.synthetic import SECOND, T0, make_run
-from verifier.history.columns import History
-from verifier.history.reader import read_history
-from verifier.report import series, words
+from verifier.context import context_of_run
+from verifier.report import record, series, words
+from verifier.report.record import Record, Timed
+from verifier.report.series import Buckets, Series, choose_buckets
+from verifier.rundir import RunDirectory
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> History:
-    return read_history(make_run(tmp_path_factory.mktemp("series"), seconds=20, rate=60))
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    return make_run(tmp_path_factory.mktemp("series"), seconds=20, rate=60)
 
 
-def test_percentiles_are_exact(history: History) -> None:
-    buckets = series.choose_buckets(history, T0, T0 + 20 * SECOND)
-    groups = series.by_region_and_kind(history, buckets)
-    bucket = (history.scheduled_ns - T0) // buckets.width_ns
-    latency_ms = (history.end_ns - history.scheduled_ns) / 1e6
-    for region, kinds in groups.items():
+@pytest.fixture(scope="module")
+def timed(run: RunDirectory) -> Timed:
+    (whole,) = Record(run, context_of_run(run)).in_time(lambda at: at)
+    return whole
+
+
+def drawn(timed: Timed) -> tuple[Series, Buckets]:
+    scheduled = timed.scheduled_ns
+    buckets = choose_buckets(len(timed), int(scheduled.min()), int(scheduled.max()), T0, T0 + 20 * SECOND)
+    made = Series(buckets)
+    made.add(timed)
+    return made, buckets
+
+
+def test_percentiles_are_exact(timed: Timed) -> None:
+    made, buckets = drawn(timed)
+    bucket = (timed.scheduled_ns - T0) // buckets.width_ns
+    latency_ms = (timed.end_ns - timed.scheduled_ns) / 1e6
+    for region, kinds in made.by_region_and_kind().items():
         for kind, group in kinds.items():
             for i in range(buckets.count):
-                rows = (history.region == history.regions.index(region)) & (bucket == i)
+                rows = (timed.region == timed.regions.index(region)) & (bucket == i)
                 if kind != "all":
-                    rows &= history.kind == history.kinds.index(kind)
+                    rows &= timed.kind == timed.kinds.index(kind)
                 values = np.sort(latency_ms[rows])
                 assert group.count[i] == len(values)
                 for name, share in series.PERCENTILES.items():
@@ -42,38 +60,56 @@ def test_percentiles_are_exact(history: History) -> None:
                         assert shown == pytest.approx(values[max(0, math.ceil(share * len(values)) - 1)], rel=1e-3)
 
 
+def test_a_run_drawn_in_stretches_looks_the_same(
+    run: RunDirectory, timed: Timed, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Files of many row groups, and a few hundred operations at a time."""
+    cut = shutil.copytree(run.path, tmp_path / run.name)
+    for path in (cut / "history").glob("*.parquet"):
+        pq.write_table(pq.read_table(path), path, row_group_size=40)
+    monkeypatch.setattr(record, "AT_ONCE", 200)
+    whole, buckets = drawn(timed)
+    directory = RunDirectory(cut)
+    parts, stretches = Series(buckets), 0
+    for stretch in Record(directory, context_of_run(directory)).in_time(buckets.of):
+        parts.add(stretch)
+        stretches += 1
+    assert stretches > 3
+    assert parts.by_region_and_kind() == whole.by_region_and_kind()
+    assert parts.errors() == whole.errors()
+    assert (parts.writes == whole.writes).all()
+
+
 @given(seconds=st.floats(0.05, 200_000), count=st.integers(0, 400), early_s=st.floats(0, 50))
 def test_any_run_fits_into_the_buckets(seconds: float, count: int, early_s: float) -> None:
     rng = np.random.default_rng(1)
     scheduled = T0 + np.sort(rng.integers(-int(early_s * SECOND), int(seconds * SECOND) + 1, count))
-    history = _only_times(scheduled)
-    buckets = series.choose_buckets(history, T0, T0 + int(seconds * SECOND))
+    first, last = (int(scheduled[0]), int(scheduled[-1])) if count else (None, None)
+    buckets = choose_buckets(count, first, last, T0, T0 + int(seconds * SECOND))
     assert 1 <= buckets.count <= series.MAX_BUCKETS
-    assert sum(series.at_times(scheduled, buckets)) == count
+    assert series.at_times(scheduled, buckets).sum() == count
     inside = (scheduled - buckets.origin_ns) // buckets.width_ns
     assert ((inside >= 0) & (inside < buckets.count)).all()
 
 
-def test_attempts_in_flight_at_the_end_have_no_latency(history: History) -> None:
+def test_attempts_in_flight_at_the_end_have_no_latency(timed: Timed) -> None:
     in_flight = replace(
-        history,
-        errors=(*history.errors, "InFlight"),
-        error=np.full_like(history.error, len(history.errors)),
-        outcome=np.full_like(history.outcome, 2),
+        timed,
+        errors=(*timed.errors, "InFlight"),
+        error=np.full_like(timed.error, len(timed.errors)),
+        outcome=np.full_like(timed.outcome, 2),
     )
-    buckets = series.choose_buckets(in_flight, T0, T0 + 20 * SECOND)
-    for kinds in series.by_region_and_kind(in_flight, buckets).values():
+    for kinds in drawn(in_flight)[0].by_region_and_kind().values():
         assert set(kinds["all"].percentiles["max"]) == {None}
         assert sum(kinds["all"].unknown) == sum(kinds["all"].count) > 0
 
 
-def test_errors_beyond_the_most_frequent_are_summed(history: History) -> None:
+def test_errors_beyond_the_most_frequent_are_summed(timed: Timed) -> None:
     names = tuple(f"Error{i}" for i in range(9))
-    error = np.arange(len(history), dtype=np.int32) % 9
-    buckets = series.choose_buckets(history, T0, T0 + 20 * SECOND)
-    shown = series.errors(replace(history, errors=names, error=error), buckets)
+    error = np.arange(len(timed), dtype=np.int32) % 9
+    shown = drawn(replace(timed, errors=names, error=error))[0].errors()
     assert len(shown) == series.ERRORS_SHOWN + 1
-    assert sum(sum(counts) for counts in shown.values()) == len(history)
+    assert sum(sum(counts) for counts in shown.values()) == len(timed)
     assert "others" in shown
 
 
@@ -108,22 +144,3 @@ def test_times() -> None:
     assert words.at(None) == "not observed"
     assert words.span(125 * SECOND) == "2 min 5 s"
     assert words.moment("2026-11-20T23:34:12.760+00:00") == "20 November 2026, 23:34 UTC"
-
-
-def _only_times(scheduled: np.ndarray[tuple[int], np.dtype[np.int64]]) -> History:
-    n = len(scheduled)
-    columns = {
-        name: np.zeros(n, np.int64)
-        for name in ("op", "intent", "token", "value", "expect", "result", "saw", "prev", "start_ns", "end_ns")
-    }
-    codes = {
-        name: np.zeros(n, np.int32)
-        for name in (
-            "process", "region", "home_region", "workload", "kind", "key_class", "key", "logical_key", "error",
-        )
-    }  # fmt: skip
-    names = dict.fromkeys(
-        ("regions", "home_regions", "workloads", "kinds", "key_classes", "keys", "logical_keys", "errors"), ("x",)
-    )
-    small = {"attempt": np.ones(n, np.int16), "worker": np.zeros(n, np.int16), "outcome": np.zeros(n, np.int8)}
-    return History(**columns, **codes, **names, **small, units=np.zeros(n, np.float32), scheduled_ns=scheduled)
