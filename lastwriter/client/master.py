@@ -30,7 +30,7 @@ from lastwriter.client.protocol import DynamoClient
 from lastwriter.client.rollcall import RollCall
 from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import length_ns
-from lastwriter.client.session import Ended, RunSession, task_error
+from lastwriter.client.session import SETTLE_DEADLINE_S, Ended, RunSession, task_error
 from lastwriter.client.slots import slots_by_worker
 from lastwriter.errors import UserError
 from verifier.rundir import ClockAnchor, PhaseWindow, RunDirectory, WorkerInfo
@@ -230,6 +230,9 @@ class MasterRun:
                 session.warn(f"worker {number} was lost; its record may be incomplete")
             for sentence in (*self._left_behind, *map(task_error, sorted(self._task_errors))):
                 session.warn(sentence)
+            logger.info(
+                "the load has ended; reading every replica as soon as they agree, within %g s", SETTLE_DEADLINE_S
+            )
             try:
                 session.settle(plan.endpoints, self._owner.control_url(), stop=lambda: self._hurry)
             except KeyboardInterrupt:
@@ -239,9 +242,12 @@ class MasterRun:
             else:
                 session.finish(ended, self.aborted)
         except (UserError, OSError) as error:
-            logger.error("%s", error)
+            why = str(error)
+            if isinstance(error, OSError):
+                why = f"{session.directory.path} cannot be written ({error.strerror or error})"
+            logger.error(why)
             with contextlib.suppress(UserError, OSError):
-                session.finish("aborted", str(error))
+                session.finish("aborted", why)
         click.echo(f"\nThis run can be judged now:\n  lastwriter verify {session.directory.path}\n")
 
     def _worker_infos(self) -> list[WorkerInfo]:

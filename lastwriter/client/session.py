@@ -167,7 +167,8 @@ class RunSession:
         the replicas are equal: no message still under way can change them then, because whoever sent it already shows
         a newer state. At the deadline, or as soon as ``stop`` says so, the replicas are read as they are.
         """
-        deadline = time.monotonic() + deadline_s
+        began = time.monotonic()
+        deadline = began + deadline_s
 
         def over() -> bool:
             return stop() or time.monotonic() >= deadline
@@ -194,7 +195,7 @@ class RunSession:
         for region, reason in failures.items():
             self.warn(f"the final state of {region or 'the replicas'} could not be read: {reason}")
         if not self.info.settled and not hopeless:
-            self.warn(f"the replicas had not settled {deadline_s:g} s after the end of the load")
+            self.warn(f"the replicas had not settled {time.monotonic() - began:.0f} s after the end of the load")
         self._write_info()
         return self.info.settled
 
