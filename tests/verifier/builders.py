@@ -207,6 +207,7 @@ def run_info(mode: Mode = "MRSC", regions: Sequence[str] = REGIONS, **more: Any)
         "start_ns": 0,
         "end_ns": 10**9,
         "ended": "finished",
+        "settled": True,
     }
     return RunInfo(**{**fields, **more})
 

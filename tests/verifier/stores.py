@@ -109,24 +109,31 @@ def simulate(
     killed: bool = False,
     delay_ms: int = 20,
     bug: Bug | None = None,
+    away: str | None = None,
 ) -> Run:
-    """One run. ``unknown`` and ``refused`` are shares of the writes; half of the unknown ones took effect."""
+    """One run. ``unknown`` and ``refused`` are shares of the writes; half of the unknown ones took effect.
+
+    ``away``: a Region that cannot be read in the end, and the others are read before all has settled.
+    """
     rng = random.Random(seed)
     steps = _schedule(rng, sorted(kinds), processes, intents, keys, reads, unknown, refused, retries)
     end = max(step.effect for step in steps)
     cuts = [(end // 4, end * 3 // 4, REGIONS[0], REGIONS[1])] if cut else []
     store = _Store(mode, rng, cuts, delay_ms * MS, bug)
     ops = [store.do(step) for step in steps]
+    read = {region: dict(items) for region, items in store.replicas.items() if region != away}
     store.settle()
+    if away is None:
+        read = store.replicas
     last = max(max(op.end for op in ops), store.now) + MS
     names = sorted({op.key for op in ops})
     final = {
         region: {
             key: Item(version.value, version.w, version.p, last, last + MS)
             for key in names
-            if (version := store.replicas[region].get(key))
+            if (version := read[region].get(key))
         }
-        for region in REGIONS
+        for region in read
     }
     kept = {
         key: version.made_of if (version := store.replicas[REGIONS[0]].get(key)) else frozenset[int]() for key in names

@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
 
+from verifier.checks.final import differing, in_doubt
 from verifier.checks.findings import Found, result
 from verifier.checks.marks import NOT_FOUND, is_mark, keys_with, marks_by_key, marks_of, may_remove, of_kind, updates
 from verifier.checks.types import Context, Note, Result, join_notes, judgement, noted
@@ -33,7 +33,11 @@ def check_convergence(history: History, context: Context) -> Result:
     for replica in replicas:
         written[replica.key] = True
     different = differing(history, context)
-    found = _superseded(history, context, different)
+    doubt = in_doubt(history, context)
+    if (doubt & ~different).any():
+        unread = "{count} items were changed in a Region that was not read: they may yet change"
+        notes.append(noted(unread, int((doubt & ~different).sum())))
+    found = _superseded(history, context, different | doubt)
     settled = bool(context.run.queues_empty)
     if settled:
         found.append(_differences(history, context, np.flatnonzero(different)))
@@ -42,26 +46,8 @@ def check_convergence(history: History, context: Context) -> Result:
         notes.append(noted("{count} items still differed when the final state was read, and may yet be equal", count))
     exercised = int(written.sum()) if len(replicas) > 1 else 0
     concluded = result(found, exercised, context.regions, 0, join_notes(notes))
-    verdict = judgement(concluded.count or 0, 0 if different.any() else exercised)
+    verdict = judgement(concluded.count or 0, 0 if (different | doubt).any() else exercised)
     return replace(concluded, verdict=verdict, count=concluded.count or 0)
-
-
-def differing(history: History, context: Context) -> Bool:
-    """Keys whose item is not the same in every replica that was read (k)."""
-    replicas = list(context.final.values())
-    different = np.zeros(len(history.keys), np.bool_)
-    if len(replicas) < 2:
-        return different
-    items = pa.array([item for replica in replicas for item in replica.items], pa.string()).dictionary_encode()
-    codes = items.indices.to_numpy()
-    content = [np.full(len(history.keys), -1, np.int64) for _ in replicas]
-    at = 0
-    for replica, of in zip(replicas, content, strict=True):
-        of[replica.key] = codes[at : at + len(replica.key)]
-        at += len(replica.key)
-    for other in content[1:]:
-        different |= other != content[0]
-    return different
 
 
 def _superseded(history: History, context: Context, different: Bool) -> list[Found]:

@@ -86,7 +86,7 @@ def _lost_element(told: _Told) -> str:
     seen = f", {told.brief('shown')} had shown it" if "shown" in told.rows else ""
     return (
         f"{told.who('element')} added {_element(told)} and was acknowledged{seen}, and nobody removed it; but "
-        f"{_lower(told.blamed())} does not have it, and a final item neither: it is lost."
+        f"{_lower(told.blamed())} does not have it, and no final item has: it is lost."
     )
 
 

@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from verifier.checks.final import changed_unread
 from verifier.checks.gaps import FOREVER, Gap, Gaps
 from verifier.checks.marks import (
     NOT_FOUND,
@@ -133,6 +134,7 @@ class _Tracer:
         deleted = keys_with(history, removing)
 
         chains = [_NO_CHAIN] * keys
+        whole = np.zeros(keys, np.bool_)  # of split keys: all lineages go down to their roots
         place = np.zeros(len(self.links), np.int8)
         gaps: dict[int, Gap] = {}
         if heads:
@@ -141,7 +143,7 @@ class _Tracer:
                 if gap is not None:
                     gaps[key] = gap
             for key in np.flatnonzero(touched & marked & split).tolist():
-                chains[key], gaps[key] = self._compare(key, [int(head[key]) for head in heads], place)
+                chains[key], gaps[key], whole[key] = self._compare(key, [int(head[key]) for head in heads], place)
         observed = self.parent[: self.rows]
         if self.concluded:
             self.parent = np.frombuffer(self.links, np.int64)
@@ -156,8 +158,14 @@ class _Tracer:
         open_keys[list(gaps)] = True
         if not heads:
             open_keys |= touched & marked
+        hidden, unread = np.zeros(keys, np.bool_), changed_unread(history, self.context)
+        if unread.any():
+            hidden = keys_with(history, unread & (place[: self.rows] != Place.INSIDE)) & marked
+            open_keys |= hidden
         branch = self._branch(place)
-        self._leave_open(place, branch, open_keys | (deleted & marked), deleted, split, gaps)
+        self._leave_open(
+            place, branch, open_keys | (deleted & marked), deleted, whole & ~hidden, hidden | (split & ~whole), gaps
+        )
         return Lineage(
             place=place[: self.rows],
             parent=np.where(observed < self.rows, observed, GAP),
@@ -249,9 +257,13 @@ class _Tracer:
             self.concluded += 1
             links[chain[-1]] = node = found
 
-    def _compare(self, key: int, heads: list[int], place: Int8) -> tuple[array[int], Gap]:
-        """Lineages of a key that the replicas disagree on: what is in all of them is kept, in some is open."""
+    def _compare(self, key: int, heads: list[int], place: Int8) -> tuple[array[int], Gap, bool]:
+        """Lineages of a key that the replicas disagree on: what is in all of them is kept, in some is open.
+
+        True: all are known down to their roots, so that what is in none of them is lost.
+        """
         chains: list[array[int]] = []
+        whole = True
         for head in heads:
             chain = array("q")
             node = self._node(head, key) if head != NULL else GAP
@@ -262,11 +274,12 @@ class _Tracer:
             for passed in chain:
                 self.seen[passed] = 0
             chains.append(chain)
+            whole &= node == ROOT
         some = set().union(*chains)
         everywhere = set(chains[0]).intersection(*chains[1:])
         place[list(some)] = Place.OPEN
         place[list(everywhere)] = Place.INSIDE
-        return chains[0], Gap(NOT_FOUND, FOREVER, None)
+        return chains[0], Gap(NOT_FOUND, FOREVER, None), whole
 
     # What is not in a lineage.
 
@@ -292,9 +305,20 @@ class _Tracer:
         return np.where(found == rooted, ROOT, np.where(found == gapped, GAP, found))
 
     def _leave_open(
-        self, place: Int8, branch: Int64, wanting: Bool, deleted: Bool, split: Bool, gaps: dict[int, Gap]
+        self,
+        place: Int8,
+        branch: Int64,
+        wanting: Bool,
+        deleted: Bool,
+        compared: Bool,
+        hidden: Bool,
+        gaps: dict[int, Gap],
     ) -> None:
-        """Acknowledged writes outside the known lineage of an open key are open, unless they are lost for certain."""
+        """Acknowledged writes outside the known lineage of an open key are open, unless they are lost for certain.
+
+        ``compared``: keys of which all replicas' lineages are known; ``hidden``: those that may end with what nobody
+        knows: a Region holds it that was not read, or replicas differ and the lineage of one is broken.
+        """
         history = self.history
         if not wanting.any():
             return
@@ -303,10 +327,10 @@ class _Tracer:
         passed = np.full(self.keys, FOREVER, np.int64)
         for gapped, gap in gaps.items():
             passed[gapped] = gap.passed_ns
-        passed[deleted | split] = FOREVER
+        passed[deleted | compared | hidden] = FOREVER
         rows = np.flatnonzero(doubtful)
         key = history.key[rows]
         branched = branch[rows] >= 0
         branched[branched] = place[branch[rows][branched]] == Place.INSIDE
         late = history.start_ns[rows] > passed[key]
-        place_rows[rows[~branched & ~late & ~split[key]]] = Place.OPEN
+        place_rows[rows[(~branched & ~late & ~compared[key]) | hidden[key]]] = Place.OPEN

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from verifier.checks.conditions import took_effect
+from verifier.checks.final import changed_unread
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import running_min_after
 from verifier.checks.marks import of_kind
@@ -27,13 +28,14 @@ def check_gapless(history: History, context: Context) -> Result:
         return Result("unknown", 0, note="nothing was appended to a ledger")
     rows = np.flatnonzero(appended & took_effect(history, context))
     rows = rows[np.lexsort((history.start_ns[rows], history.value[rows], history.logical_key[rows]))]
-    unread = not context.final
     found = [_repeats(history, rows), _reorders(history, rows)]
+    # An entry of a Region that was not read may be there.
+    unread = rows if not context.final else np.flatnonzero(appended & changed_unread(history, context))
     note = None
-    if not unread:
-        found.append(_gaps(history, context, rows))
-    else:
-        note = noted("the final state of {count} ledgers was not read: gaps are not judged", _ledgers(history, rows))
+    if len(unread):
+        note = noted("the final state of {count} ledgers was not read: gaps are not judged", _ledgers(history, unread))
+    if context.final:
+        found.append(_gaps(history, context, rows, np.unique(history.logical_key[unread])))
     return result(found, len(rows), context.regions, 2 * context.epsilon_ns, note)
 
 
@@ -77,8 +79,9 @@ def _reorders(history: History, rows: Int64) -> Found:
     return Found("reorder", history.key[by].astype(np.int64), history.end_ns[by], {"later": later, "by": by}, gamma)
 
 
-def _gaps(history: History, context: Context, rows: Int64) -> Found:
-    """Numbers that no final replica has, between the lowest and the highest of their ledger."""
+def _gaps(history: History, context: Context, rows: Int64, unread: Int64) -> Found:
+    """Numbers that no final replica has, between the lowest and the highest of their ledger. ``unread``: ledgers that
+    are not judged."""
     ledger_of = np.full(len(history.keys), -1, np.int64)
     appended = of_kind(history, Kind.APPEND) & (history.logical_key >= 0)
     ledger_of[history.key[appended]] = history.logical_key[appended]
@@ -90,7 +93,7 @@ def _gaps(history: History, context: Context, rows: Int64) -> Found:
     there &= ledger_of >= 0
     before, after, gone, at_ledger = [], [], [], []
     read_ns = max((int(one.end_ns.max()) for one in context.final.values() if len(one.end_ns)), default=0)
-    for ledger in np.unique(ledger_of[ledger_of >= 0]).tolist():
+    for ledger in np.setdiff1d(ledger_of[ledger_of >= 0], unread).tolist():
         mine = np.flatnonzero(ledger_of == ledger)
         present = np.sort(number_of[mine[there[mine]]])
         effective = rows[history.logical_key[rows] == ledger]

@@ -9,7 +9,7 @@ element is impossible exactly if
 - something shows it that ended before its addition began (*early*), or that nobody added (*nobody*);
 - something shows it that began after its removal had been answered (*seen again*);
 - something does not show it that began after ``there`` and ended before ``gone`` (*missing*), which without a removal
-  is any time after; where the final item does not have it either, it is *lost*.
+  is any time after; where no final item has it either, it is *lost*.
 
 So it is exact for one addition and one removal, answered or not. Attempts of one intent count as one; where an addition
 never answered, or may have come after a removal, it may come back lawfully, and only what is left of this is judged.
@@ -25,6 +25,7 @@ from typing import Final
 
 import numpy as np
 
+from verifier.checks.final import in_doubt
 from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.layout import AFTER, BEFORE
 from verifier.checks.marks import of_kind
@@ -46,7 +47,7 @@ def check_sets(history: History, context: Context) -> Result:
     found = [
         _nobody(history, context, elements, views),
         *_too_early_or_late(elements, views, life),
-        *_missing(elements, views, life),
+        *_missing(elements, views, life, in_doubt(history, context)),
     ]
     notes: list[str | None] = [_stable(history, context, elements)]
     doubtful = int((life.again & life.removed).sum())
@@ -346,8 +347,9 @@ def _too_early_or_late(elements: _Elements, views: _Views, life: _Lives) -> tupl
     return found[0], found[1]
 
 
-def _missing(elements: _Elements, views: _Views, life: _Lives) -> tuple[Found, Found]:
-    """For each element the first view that must show it and does not: behind, or lost for good.
+def _missing(elements: _Elements, views: _Views, life: _Lives, doubt: Bool) -> tuple[Found, Found]:
+    """For each element the first view that must show it and does not: behind, or lost for good (but where the end is in
+    ``doubt``).
 
     Views of a key stand in order of their beginning. An element's are gone through from the first that began after it
     was there; those that show it stand in runs, which are skipped, until the element may have been removed.
@@ -377,7 +379,7 @@ def _missing(elements: _Elements, views: _Views, life: _Lives) -> tuple[Found, F
     before = np.where(proof >= 0, views.row[np.maximum(proof, 0)], -1)
     gone = np.where(life.gone[which] < AFTER, life.gone[which] - views.end[seen], ENDLESS)
     gamma = np.minimum(views.start[seen] - life.there[which], gone)
-    lost = _not_in_final(elements, views, which)
+    lost = _in_no_final(elements, views, which) & ~doubt[elements.key[which]]
 
     def found(rule: str, some: Bool, gamma: Int64 | None) -> Found:
         by = seen[some]
@@ -388,17 +390,15 @@ def _missing(elements: _Elements, views: _Views, life: _Lives) -> tuple[Found, F
     return found("missing element", ~lost, gamma[~lost]), found("lost element", lost, None)
 
 
-def _not_in_final(elements: _Elements, views: _Views, which: Int64) -> Bool:
-    """Elements that nobody can have removed and that some final item lacks."""
+def _in_no_final(elements: _Elements, views: _Views, which: Int64) -> Bool:
+    """Elements that nobody can have removed and that no final item has."""
     finals = views.replica >= 0
     if not finals.any():
         return np.zeros(len(which), np.bool_)
     view = views.of_shown()
-    inside = (views.shown >= 0) & finals[view]
-    times = np.bincount(views.shown[inside], minlength=len(elements.value))
-    replicas = np.bincount(views.key[finals], minlength=int(elements.key.max()) + 1)
-    kept: Bool = (elements.out_start[which] == AFTER) & (times[which] < replicas[elements.key[which]])
-    return kept
+    there = np.zeros(len(elements.value), np.bool_)
+    there[views.shown[(views.shown >= 0) & finals[view]]] = True
+    return np.asarray((elements.out_start[which] == AFTER) & ~there[which], np.bool_)
 
 
 def _first_after(views: _Views, key: Int64, time: Int64) -> Int64:

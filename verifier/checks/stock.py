@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from verifier.checks.final import in_doubt
 from verifier.checks.findings import Found, result
 from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import Context, Result, join_notes, noted
@@ -41,6 +42,9 @@ def check_stock(history: History, context: Context) -> Result:
     if history.lost:
         notes.append("a worker's last rows are missing, and may have changed any stock: only what is below zero")
         counted[:] = False
+    doubtful = counted & in_doubt(history, context)
+    if doubtful.any():
+        notes.append(noted("{count} stocks had not settled: their final counts are not judged", int(doubtful.sum())))
     supply = _initial(history, context)
     given = np.flatnonzero(putting & effective)
     most, least = supply.copy(), supply.copy()
@@ -52,7 +56,7 @@ def check_stock(history: History, context: Context) -> Result:
     found = [
         *_below(history, context, keys),
         _oversold(history, np.flatnonzero(taking & (history.outcome == Outcome.OK) & counted[history.key]), most),
-        *_miscounted(history, context, np.flatnonzero(taking & effective), counted, least, most),
+        *_miscounted(history, context, np.flatnonzero(taking & effective), counted & ~doubtful, least, most),
     ]
     return result(found, exercised, context.regions, 0, join_notes(notes))
 

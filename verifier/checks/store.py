@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifier.checks.final import in_doubt
 from verifier.checks.marks import keys_with, of_kind, updates
-from verifier.checks.types import Context, Replica, Result, Violation, judgement
+from verifier.checks.types import Context, Replica, Result, Violation, join_notes, judgement, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import Kind, Outcome
 from verifier.verdict import StoreLedger
@@ -49,8 +50,20 @@ def check_store(history: History, context: Context) -> Result:
         Violation(key, (), at_ns, facts={"missing": missing, "surplus": surplus}, size=missing + surplus)
         for key, missing, surplus in books.breaches
     ]
-    note = None if not history.lost else "a worker's last rows are missing: what they could explain is not counted"
-    return Result(judgement(len(violations), exercised), exercised, tuple(violations), note=note)
+    notes: list[str] = []
+    if history.lost:
+        notes.append("a worker's last rows are missing: what they could explain is not counted")
+    doubtful = int((books.counters & in_doubt(history, context)).sum())
+    if doubtful:
+        notes.append(noted("{count} counters had not settled, or were changed in a Region that was not read", doubtful))
+    verdict = judgement(len(violations), exercised)
+    return Result(
+        "unknown" if verdict == "holds" and doubtful else verdict,
+        exercised,
+        tuple(violations),
+        note=join_notes(notes),
+        failed=doubtful > 0,
+    )
 
 
 def _counters(history: History, context: Context) -> Bool:
@@ -89,6 +102,8 @@ def _store(
         surplus[:] = 0
         if len(delta) and int(delta.min()) < 0:
             missing[:] = 0
+    doubtful = in_doubt(history, context)[counters]
+    missing[doubtful] = surplus[doubtful] = 0
     broken = np.flatnonzero((missing > 0) | (surplus > 0))
     breaches = tuple((int(counters[at]), int(missing[at]), int(surplus[at])) for at in broken.tolist())
     return (

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from verifier.checks.final import in_doubt
 from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.lineage import lineage_of
 from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, may_remove, of_kind, updates, writers_of
-from verifier.checks.types import Context, Note, Result, noted
+from verifier.checks.types import Context, Note, Result, join_notes, noted
 from verifier.history.columns import NO_CODE, NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
@@ -131,6 +132,13 @@ def check_bank(history: History, context: Context) -> Result:
         off = np.flatnonzero(whole & (total != expected[group[begins]]))
         by = rows[begins[off]]
         found.append(Found("total", history.key[by].astype(np.int64), history.end_ns[by], {"by": by}))
+    doubtful = np.zeros(groups, np.bool_)
+    doubtful[group_of[in_doubt(history, context) & (group_of >= 0)]] = True
+    if (banks & doubtful).any():
+        unsettled = noted(
+            "the final totals of {count} groups had not settled, and are not judged", int((banks & doubtful).sum())
+        )
+        note = join_notes([note, unsettled])
     for at, region in enumerate(context.regions):
         replica_here = context.final.get(region)
         if replica_here is None:
@@ -139,7 +147,7 @@ def check_bank(history: History, context: Context) -> Result:
         totals = np.zeros(groups, np.int64)
         value = np.where(replica_here.value == NULL, 0, replica_here.value)
         np.add.at(totals, group_of[replica_here.key[mine]], value[mine])
-        wrong = np.flatnonzero(banks & (totals != expected))
+        wrong = np.flatnonzero(banks & ~doubtful & (totals != expected))
         first = np.array([int(np.flatnonzero(group_of == one)[0]) for one in wrong.tolist()], np.int64)
         when = replica_here.read_ns[1] if replica_here.read_ns is not None else int(history.end_ns.max())
         nobody = np.full(len(wrong), -1, np.int64)

@@ -6,7 +6,8 @@ import pytest
 
 from tests.verifier.builders import REGIONS, Item, Op, add, build, run_info, write
 from tests.verifier.stores import simulate
-from verifier.checks.convergence import check_convergence, differing
+from verifier.checks.convergence import check_convergence
+from verifier.checks.final import differing
 from verifier.checks.types import Result
 from verifier.rundir import FaultRecord, RunInfo
 

@@ -51,6 +51,15 @@ def test_an_index_that_may_still_be_filled_is_inconclusive() -> None:
     assert result.note == "1 index entries still differed when they were read, and may yet have become equal"
 
 
+def test_what_a_time_to_live_deleted_before_the_index_was_read_accuses_nobody() -> None:
+    history, context = run({"k": Item(3, 1), "l": Item(5, 2)}, {"k": Item(3, 1)})
+    doomed = Op("delete", 6, 6, op=3, key="l", outcome="unknown")
+    ops = [write(1, 5, op=1, key="k"), write(1, 5, op=2, key="l"), doomed]
+    history, _ = build(ops, mode="MREC")
+    assert check_index(history, context).verdict == "holds"
+    assert check_index(history, replace(context, index=context.final, final=context.index)).verdict == "violated"
+
+
 def test_items_without_a_group_are_in_no_index() -> None:
     history, context = run({"k": Item(3, 1), "l": Item(5, 2)}, {"k": Item(3, 1)})
     bare = replace(
