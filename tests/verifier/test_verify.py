@@ -109,11 +109,16 @@ def test_the_published_demo_gives_the_published_answer(tmp_path: Path) -> None:
 
 
 @settings(max_examples=12, deadline=None)
-@given(seed=st.integers(0, 2**32), mode=st.sampled_from(["MREC", "MRSC"]), unknown=st.sampled_from([0.0, 0.2]))
+@given(
+    seed=st.integers(0, 2**32),
+    mode=st.sampled_from(["MREC", "MRSC"]),
+    unknown=st.sampled_from([0.0, 0.2]),
+    bug=st.sampled_from([None, "replica left behind", "applied twice", "refused although applied"]),
+)
 def test_all_files_of_a_verdict_agree(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, mode: Any, unknown: float
+    tmp_path_factory: pytest.TempPathFactory, seed: int, mode: Any, unknown: float, bug: Any
 ) -> None:
-    run = simulate(seed, mode, kinds=("add", "write"), unknown=unknown, refused=0.1, retries=True, cut=True)
+    run = simulate(seed, mode, kinds=("add", "write"), unknown=unknown, refused=0.1, retries=True, cut=True, bug=bug)
     directory = record(tmp_path_factory.mktemp("verdict") / "run", run)
     verdict = verify(directory.path)
     assert Verdict.model_validate_json(directory.verdict.read_bytes()) == verdict
@@ -121,8 +126,11 @@ def test_all_files_of_a_verdict_agree(
     for check in verdict.checks:
         mine = [row for row in findings if row["check"] == check.name]
         assert len(mine) == check.violations
-        texts = {row["sentence"] for row in mine}
-        assert all(finding.sentence in texts for finding in check.findings)
+        known = {(row["sentence"], row["key"], row["at_ns"], tuple(dict.fromkeys(row["regions"]))) for row in mine}
+        for finding in check.findings:
+            assert (finding.sentence, finding.key, finding.at_ns, tuple(finding.regions)) in known
+            assert finding.sentence.endswith(".")
+        assert all(row["regions"] for row in mine), check.name
     intent = verdict.ledger.intent
     assert intent is not None
     assert len(directory.lost.read_text().splitlines()) == intent.lost

@@ -180,6 +180,7 @@ def _of_keys(result: Result, keys: Int64) -> Result:
         worst=number[worst[kept_worst]],
         rule=None if every.rule is None else every.rule[which],
         rules=every.rules,
+        replica=None if every.replica is None else every.replica[which],
     )
     return dataclasses.replace(
         result,

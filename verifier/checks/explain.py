@@ -27,7 +27,7 @@ def finding(check: str, explainer: Explainer, history: History, context: Context
         check=check,
         rule=rule_of(found),
         key=history.keys[found.key],
-        regions=list(dict.fromkeys(history.regions[history.region[row]] for row in found.rows)),
+        regions=regions_of(history, context, found),
         operations=[witness(history, row, t0) for row in found.rows],
         sentence=explainer(history, context, found),
         at_ns=found.at_ns - t0,
@@ -36,6 +36,13 @@ def finding(check: str, explainer: Explainer, history: History, context: Context
         stale_versions=found.stale_versions,
         fault=fault.id if fault else None,
     )
+
+
+def regions_of(history: History, context: Context, found: Violation) -> list[str]:
+    """Where the operations were sent, and where the final item is; without either, where final items were read."""
+    regions = [history.regions[history.region[row]] for row in found.rows]
+    final = found.facts.get("final")
+    return list(dict.fromkeys([*regions, str(final)] if final is not None else regions or context.final))
 
 
 def rule_of(found: Violation) -> str | None:

@@ -96,6 +96,7 @@ def result(found: Sequence[Found], exercised: int, regions: Sequence[str], slack
         worst=places,
         rule=np.repeat([names.index(one.rule) for one in found], [len(one) for one in found]).astype(np.int64),
         rules=names,
+        replica=replica if bool((replica >= 0).any()) else None,
     )
     verdict: Judgement = "violated" if bool((gamma > slack_ns).any()) else "possible"
     return Result(verdict, exercised, tuple(worst), count=count, note=note, everything=everything)
@@ -201,6 +202,9 @@ def _joined(columns: Sequence[AllFindings]) -> AllFindings:
         worst=np.concatenate(worst),
         rule=np.concatenate([_renamed(one, rules) for one in columns]),
         rules=rules,
+        replica=None
+        if all(one.replica is None for one in columns)
+        else np.concatenate([np.full(len(one.key), -1) if one.replica is None else one.replica for one in columns]),
     )
 
 

@@ -140,6 +140,8 @@ class AllFindings:
     rule: Int64 | None = None
     """What is broken, within the check: an index of :attr:`rules`, −1 for none; null: the check has one rule only."""
     rules: tuple[str, ...] = ()
+    replica: Int64 | None = None
+    """Region (an index of :attr:`Context.regions`) whose final item shows it, −1 where none does; null: none at all."""
 
 
 class Note(str):

@@ -31,8 +31,9 @@ COLUMNS = pa.schema(
     ]
 )
 """``rule`` is what is broken, where the check has several; ``operations`` are the ids of the witness and ``regions``
-those that they were sent to, in the same order; ``at_ns`` is from t0. ``sentence`` is null except for the worst of each
-check, which were put into words."""
+those that they were sent to, in the same order, then the Region whose final item shows it (with neither, those whose
+final items were read); ``at_ns`` is from t0. ``sentence`` is null except for the worst of each check, which were put
+into words."""
 
 _UNSAID: Final = COLUMNS.remove(COLUMNS.get_field_index("sentence"))
 _FEW_VALUES: Final = ["check", "rule", "key", "regions.list.element", "fault"]
@@ -45,7 +46,7 @@ _ENCODINGS: Final = {
 def findings_table(history: History, context: Context, check: str, result: Result) -> tuple[pa.Table, Int64]:
     """All findings of a check, by key, with :data:`COLUMNS` but the sentence; and the place of each of
     :attr:`Result.violations` in it."""
-    found = _all(result)
+    found = _all(context, result)
     table = _table(history, context, check, found)
     worst = np.arange(len(result.violations)) if found.worst is None else found.worst
     if not bool((found.key[1:] < found.key[:-1]).any()):
@@ -76,7 +77,7 @@ def write_findings(path: Path, checks: Iterable[tuple[Iterable[pa.Table], Mappin
                     writer.write_table(table.append_column(COLUMNS.field("sentence"), _sentences(len(table), said)))
 
 
-def _all(result: Result) -> AllFindings:
+def _all(context: Context, result: Result) -> AllFindings:
     if result.everything is not None:
         return result.everything
     found = result.violations
@@ -92,6 +93,10 @@ def _all(result: Result) -> AllFindings:
         stale_versions=_column(_or(violation.stale_versions, NULL) for violation in found),
         rule=_column(rules.index(rule_of(violation) or "") for violation in found),
         rules=rules,
+        replica=_column(
+            context.regions.index(str(final)) if (final := one.facts.get("final")) in context.regions else -1
+            for one in found
+        ),
     )
 
 
@@ -99,16 +104,13 @@ def _table(history: History, context: Context, check: str, found: AllFindings) -
     count = len(found.key)
     t0 = origin_ns(history, context)
     offsets = pa.array(found.offsets.astype(np.int32))
-    regions = pa.DictionaryArray.from_arrays(
-        pa.array(history.region[found.rows]), pa.array(history.regions, pa.string())
-    )
     stale = found.stale_ms
     columns = [
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, np.int32)), pa.array([check])),
         _rules(found),
         pa.DictionaryArray.from_arrays(pa.array(found.key.astype(np.int32)), pa.array(history.keys, pa.string())),
         pa.ListArray.from_arrays(offsets, pa.array(history.op[found.rows])),
-        pa.ListArray.from_arrays(offsets, regions),
+        _regions(history, context, found),
         pa.array(found.at_ns - t0),
         _nullable(found.gamma_ns, count),
         pa.nulls(count, pa.float64()) if stale is None else pa.array(stale, mask=np.isnan(stale)),
@@ -116,6 +118,23 @@ def _table(history: History, context: Context, check: str, found: AllFindings) -
         _faults(context, found.at_ns),
     ]
     return pa.Table.from_arrays(columns, schema=_UNSAID)
+
+
+def _regions(history: History, context: Context, found: AllFindings) -> pa.Array:
+    names, codes, offsets = list(history.regions), history.region[found.rows].astype(np.int32), found.offsets
+    shown = np.full(len(found.key), -1, np.int64) if found.replica is None else found.replica
+    nowhere = (np.diff(offsets) == 0) & (shown < 0)
+    if nowhere.any() or (shown >= 0).any():
+        names += [name for name in (*context.regions, *context.final) if name not in names]
+        code = np.array([names.index(name) for name in context.regions], np.int32)
+        read = np.array([names.index(name) for name in context.final], np.int32)
+        more = np.where(nowhere, len(read), (shown >= 0).astype(np.int64))
+        added = np.repeat(code[np.maximum(shown, 0)], more)
+        added[np.repeat(nowhere, more)] = np.tile(read, int(nowhere.sum()))
+        codes = np.insert(codes, np.repeat(offsets[1:], more), added)
+        offsets = offsets + np.concatenate(([0], np.cumsum(more)))
+    values = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
 
 
 def _rules(found: AllFindings) -> pa.Array:
