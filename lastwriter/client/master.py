@@ -31,7 +31,7 @@ from lastwriter.client.rollcall import RollCall
 from lastwriter.client.routes import Routing
 from lastwriter.client.schedule import length_ns
 from lastwriter.client.session import SETTLE_DEADLINE_S, Ended, RunSession, task_error
-from lastwriter.client.slots import slots_by_worker
+from lastwriter.client.slots import share_words, slots_by_worker
 from lastwriter.errors import UserError
 from verifier.rundir import ClockAnchor, PhaseWindow, RunDirectory, WorkerInfo
 
@@ -98,7 +98,8 @@ class MasterRun:
         self._ids = {client_id: number for number, client_id in enumerate(workers)}
         self._hello: dict[int, dict[str, Any]] = {}
         self._done: dict[int, dict[str, Any]] = {}
-        self._lost: set[int] = set()
+        self._lost: dict[int, int] = {}
+        """Worker → when it was noticed."""
         self._live: Live | None = None
         self._failover: Failover | None = None
         self._task_errors: set[str] = set()
@@ -226,8 +227,8 @@ class MasterRun:
         ended: Ended = "finished" if self.aborted is None else "aborted"
         try:
             session.loaded(start_ns, end_ns, phases, self._worker_infos(), self._anchors)
-            for number in sorted(self._lost):
-                session.warn(f"worker {number} was lost; its record may be incomplete")
+            for number, at_ns in sorted(self._lost.items()):
+                session.warn(f"{self._loss(number, at_ns)}; its record may be incomplete")
             for sentence in (*self._left_behind, *map(task_error, sorted(self._task_errors))):
                 session.warn(sentence)
             logger.info(
@@ -391,11 +392,20 @@ class MasterRun:
                 self._lose(number)
 
     def _lose(self, number: int) -> None:
-        self._lost.add(number)
-        logger.warning("worker %d is lost; the run goes on without its users", number)
+        self._lost[number] = time.monotonic_ns()
+        logger.warning("%s; the run goes on", self._loss(number, self._lost[number]))
         if self._live is not None:
             self._live.lost(number)
             self._live.event("worker-lost", worker=number)
+
+    def _loss(self, number: int, at_ns: int) -> str:
+        since_s = 0.0 if self._t0_ns is None else max(0.0, (at_ns - self._t0_ns) / 1e9)
+        slots = slots_by_worker(self._plan, len(self._ids))
+        if slots[number]:
+            what = f"nobody takes over its {share_words(slots[number], [slot for mine in slots for slot in mine])}"
+        else:
+            what = "its users are missing until Locust starts others (at once with --enable-rebalancing)"
+        return f"worker {number} was lost {since_s:.1f} s into the load: {what}"
 
     def _is_gone(self, number: int, client_id: str) -> bool:
         """Its process has ended, or Locust has not heard of it for some seconds."""

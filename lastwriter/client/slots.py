@@ -62,6 +62,15 @@ def slots_by_worker(plan: LoadPlan, workers: int) -> list[list[Slot]]:
     return mine
 
 
+def share_words(mine: Sequence[Slot], everybody: Sequence[Slot]) -> str:
+    """What some processes are of a load: ``8 of 16 users, 30/s of 60/s``."""
+    words = f"{len(mine)} of {len(everybody)} users"
+    rate, whole = (
+        sum((slot.load.rate or 0.0) / (slot.processes or 1) for slot in slots) for slots in (mine, everybody)
+    )
+    return f"{words}, {rate:.3g}/s of {whole:.3g}/s" if whole else words
+
+
 def worker_slots(plan: LoadPlan, worker: int, workers: int) -> dict[int, Iterator[Slot]]:
     """What a worker runs, by position of the load: its share of the slots; endless ones where Locust counts users."""
     mine: dict[int, list[Slot]] = {index: [] for index in range(len(plan.loads))}

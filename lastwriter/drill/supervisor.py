@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lastwriter.client.session import RunSession, task_error
-from lastwriter.client.slots import Slot, plan_slots
+from lastwriter.client.slots import Slot, share_words, slots_by_worker
 from lastwriter.drill.faults import FaultController
 from lastwriter.drill.interrupts import Interrupted, Interrupts, Now
 from lastwriter.drill.plan import fault_schedule, load_plan, load_seconds, phase_windows
@@ -71,7 +71,8 @@ class Supervisor:
         self._progress = progress
         self._interrupts = interrupts
         self._directory = session.directory
-        self._slots: list[Slot] = []
+        self._slots: list[list[Slot]] = []
+        """By worker, once they are known."""
 
     def run(self) -> str | None:
         """The run up to ``run.json``'s last writing; why it was cut short, or null. Raises what ends it before load."""
@@ -158,7 +159,8 @@ class Supervisor:
                 with self._interrupts.second_only():
                     faults.stop()
                     master.signal(signal.SIGINT)
-                    self._wait_for_end(load, live, faults, [master, *workers])
+                    # Before t0 no worker has anything to write, and one without a master would wait for minutes.
+                    self._wait_for_end(load, live, faults, [master, *(workers if load.start_ns else [])])
                 raise
             with self._interrupts.second_only():
                 self._wait_for_end(load, live, faults, [master, *workers])
@@ -175,7 +177,7 @@ class Supervisor:
             self._seed,
         )
         plan_file = self._directory.logs / "plan.json"
-        self._slots = plan_slots(plan)
+        self._slots = slots_by_worker(plan, self._options.workers)
         write_atomically(plan_file, plan.model_dump_json(indent=2) + "\n")
         count = self._options.workers
         self._progress.step(f"load with {count} worker{'s' if count > 1 else ''}: {_load_words(self._profile)}")
@@ -213,7 +215,7 @@ class Supervisor:
         elif event == "worker-lost":
             pid = load.pids.get(entry["worker"])
             if any(worker.process.pid == pid and worker.running for worker in load.children):
-                self._lost(f"worker {entry['worker']} does not answer any more")
+                self._lost(f"worker {entry['worker']} does not answer any more", pid, load)
         elif event == "route":
             home = entry["region"] == entry["to"]
             self._progress.note(f"users of {entry['region']} {'return' if home else 'go to ' + entry['to']}")
@@ -257,7 +259,7 @@ class Supervisor:
             load.dead.add(worker.process.pid)
             if not load.start_ns:
                 raise RunAborted(f"{_words(worker)} did not start ({worker.last_words()}); see {worker.log}")
-            self._lost(f"{_words(worker)} died ({worker.last_words()})")
+            self._lost(f"{_words(worker)} died ({worker.last_words()})", worker.process.pid, load)
         if len(load.dead) == len(workers):
             raise RunAborted("every worker died")
         if not load.start_ns and now > load.opened + _START_DEADLINE_S:
@@ -266,18 +268,26 @@ class Supervisor:
             raise RunAborted(f"the load did not end when it should have; see {master.log}")
 
     def _worker_infos(self, told: list[dict[str, Any]]) -> list[WorkerInfo]:
-        """Who drives the load, and in which Regions: worker i of N has every N-th process of the plan."""
+        """Who drives the load, and in which Regions."""
         return [
             WorkerInfo(
                 worker=info["worker"],
                 host=info["host"],
-                regions=sorted({slot.region for slot in self._slots[info["worker"] :: len(told)]}),
+                regions=sorted({slot.region for slot in self._slots[info["worker"]]}),
             )
             for info in told
         ]
 
-    def _lost(self, sentence: str) -> None:
-        self._progress.note(f"{sentence}: the run goes on without its share of the load, and is incomplete")
+    def _lost(self, what: str, pid: int, load: _Load) -> None:
+        """Say which part of the load is missing from now on: nobody else can be the processes of a worker."""
+        since_s = max(0.0, time.monotonic() - load.start_ns / 1e9)
+        everybody = [slot for slots in self._slots for slot in slots]
+        share = next(
+            (share_words(self._slots[number], everybody) for number, its_pid in load.pids.items() if its_pid == pid),
+            "users",
+        )
+        sentence = f"{what} {since_s:.1f} s into the load: nobody takes over its {share}"
+        self._progress.note(f"{sentence}; the run goes on, and is incomplete")
         self._session.warn(sentence)
 
     def _wait_for_end(self, load: _Load, live: _Tail, faults: FaultController, children: list[Child]) -> None:
@@ -298,7 +308,13 @@ class Supervisor:
                 if emulator.process.poll() is None:
                     self._progress.step("settling: waiting for replication, then reading every replica")
                     before = self._interrupts.count
-                    session.settle(emulator.endpoints, emulator.control, stop=lambda: self._interrupts.count > before)
+
+                    def over() -> bool:
+                        return self._interrupts.count > before or emulator.process.poll() is not None
+
+                    session.settle(emulator.endpoints, emulator.control, stop=over)
+                    if aborted is None and emulator.process.poll() is not None:
+                        aborted = f"the emulator ended while the run was settling; see {self._directory.logs}"
             self._progress.step("closing the record")
             if self._interrupts.count:
                 aborted = f"interrupted by {self._interrupts.said}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lastwriter.client.dispatch import assignment
 from lastwriter.client.plan import Load, LoadPlan, PlannedPhase
-from lastwriter.client.slots import plan_slots, process_count, region_cycle, worker_slots
+from lastwriter.client.slots import plan_slots, process_count, region_cycle, share_words, slots_by_worker, worker_slots
 
 REGIONS = ["us-east-1", "us-east-2", "us-west-2"]
 
@@ -107,3 +107,11 @@ def test_every_region_has_its_share_of_a_rate(rate: float, shares: dict[str, int
     for region, share in shares.items():
         assert slots[region] >= 1
         assert abs(slots[region] / slots.total() - share / total) < 0.03
+
+
+def test_what_a_worker_does_of_the_load_is_told_in_users_and_rate() -> None:
+    plan = plan_of(Load(workload="a", rate="90/s", processes=6), Load(workload="b", users=2))
+    first, second = slots_by_worker(plan, 2)
+    assert share_words(first, [*first, *second]) == "4 of 8 users, 45/s of 90/s"
+    (closed,) = slots_by_worker(plan_of(Load(workload="b", users=2)), 1)
+    assert share_words(closed, closed) == "2 of 2 users"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,10 @@ def test_a_killed_worker_on_a_correct_store_is_no_finding(begin: Begin, tmp_path
     assert all(check.verdict != "violated" for check in verdict.checks), run.stdout
     assert verdict.contract_verdict != "violated"
     assert run.exit_code in (0, 3)
-    assert any("died" in warning for warning in run.info.warnings)
+    (short,) = (warning for warning in run.verdict.warnings if "died" in warning)
+    assert re.search(r"s into the load: nobody takes over its \d+ of \d+ users, 1\d\d/s of 240/s", short)
+    assert short in run.stdout
+    assert short in run.stderr
 
 
 def test_sigkill_of_the_run_leaves_no_process(begin: Begin, tmp_path: Path) -> None:
@@ -81,6 +85,31 @@ def test_ctrl_c_ends_the_load_and_judges_what_there_is(begin: Begin, tmp_path: P
     assert run.verdict.headline in run.stdout
     assert run.directory.report.exists()
     assert gone(children)
+
+
+def test_ctrl_c_before_the_load_waits_for_no_worker(begin: Begin, tmp_path: Path) -> None:
+    process = begin(*LONG, cwd=tmp_path)
+    wait_for(lambda: len(of_kind(family(process), "--worker")) == 2, "the workers are starting")
+    children = family(process)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    run = end(process, tmp_path)
+    assert time.monotonic() - began < 15, "what they would get if there were something to wait for"
+    assert run.exit_code == 4
+    assert run.stderr.splitlines()[-1].startswith("lastwriter: interrupted by Ctrl-C; nothing was recorded")
+    assert gone(children)
+
+
+def test_an_emulator_that_dies_while_the_run_settles_is_not_waited_for(begin: Begin, tmp_path: Path) -> None:
+    # nothing is shipped for minutes, so that the run is settling until somebody ends it
+    process = begin("quickstart", "--short", "--set", "target.settings.replicator_delay=10min", cwd=tmp_path)
+    wait_for(lambda: "settling" in (tmp_path / "stderr").read_text(), "the run is settling")
+    of_kind(family(process), "emulator")[0].kill()
+    run = end(process, tmp_path)
+    assert run.exit_code == 4
+    assert "the emulator ended while the run was settling" in run.stderr.splitlines()[-1]
+    assert not any("60 s" in warning for warning in run.info.warnings)
+    assert run.verdict.operations
 
 
 def test_a_second_ctrl_c_ends_everything_now(begin: Begin, tmp_path: Path) -> None:
