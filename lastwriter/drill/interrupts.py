@@ -22,7 +22,7 @@ class Interrupted(Exception):  # noqa: N818 - an event, not a fault
 class Interrupts:
     """SIGINT, SIGTERM and SIGHUP turned into exceptions, at places where they do no harm."""
 
-    _WORDS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the terminal was closed"}
+    _WORDS: Final = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "the closing of the terminal"}
 
     def __init__(self) -> None:
         self.count = 0

@@ -25,8 +25,8 @@ PARENT_VARIABLE: Final = "LASTWRITER_PARENT"
 _STAMP: Final = re.compile(r"^\[[^]]*\] \S+/(DEBUG|INFO|WARNING|ERROR|CRITICAL)/\S+: ")
 """``[2026-11-20 23:27:49,222] host/INFO/locust.main: ``"""
 
-_SMALL_TALK: Final = re.compile(r"^\[[^]]*\] \S+/(DEBUG|INFO)/\S+: ")
-"""What says nothing about why a process ended: ``Starting Locust 2.47.0``."""
+_SMALL_TALK: Final = re.compile(r"^\[[^]]*\] \S+/(DEBUG|INFO)/\S+: |Aggregated\s+\d|--------")
+"""What says nothing about why a process ended: ``Starting Locust 2.47.0``, the end of a table of requests."""
 
 GRACE_S: Final = 5.0
 """Between asking a process to end and killing it."""

@@ -66,12 +66,12 @@ def test_how_a_child_ended_and_its_last_line(tmp_path: Path) -> None:
 
 def test_lines_about_starting_are_not_quoted_as_the_reason_of_an_end(tmp_path: Path) -> None:
     stamp = "[2026-11-20 23:27:49,222] host/{}/locust.main: {}"
-    for level, text, said in (
-        ("INFO", "Starting Locust 2.47.0", "exit code 3"),
-        ("ERROR", "Address in use", "exit code 3: Address in use"),
+    for line, said in (
+        (stamp.format("INFO", "Starting Locust 2.47.0"), "exit code 3"),
+        (stamp.format("ERROR", "Address in use"), "exit code 3: Address in use"),
+        ("         Aggregated     420     0(0.00%) |      3       1      32      2", "exit code 3"),
     ):
         with Processes(tmp_path) as processes:
-            line = stamp.format(level, text)
             child = processes.start("failing", ["-c", f"print({line!r}); raise SystemExit(3)"])
             assert child.wait(20)
             assert child.last_words() == said
