@@ -21,6 +21,7 @@ from typing import Final, TypeVar
 
 import pyarrow as pa
 
+from verifier import memory
 from verifier.checks.types import Context
 from verifier.context import context_of_part
 from verifier.errors import RecordError
@@ -155,7 +156,6 @@ def _judge(keys: PartKeys, directory: RunDirectory, context: Context, asked: Seq
     )
     for path in paths:
         path.unlink()
-    pa.default_memory_pool().release_unused()
     return part
 
 
@@ -170,7 +170,9 @@ class _Workers:
         if self._processes > 1:
             # Not forked: whoever calls may have threads, or an event loop that a copy of would wreck.
             start = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(self._processes, mp_context=start)
+            self._pool = concurrent.futures.ProcessPoolExecutor(
+                self._processes, mp_context=start, initializer=memory.keep
+            )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ValidationError
 
+from verifier import memory
 from verifier.account import account_of
 from verifier.checks.findings import listed
 from verifier.checks.registry import CheckRow
@@ -74,7 +75,7 @@ def verify(
     limits = limits or Limits()
     place = Place(str(path))
     say("reading the record", 0.0)
-    with place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory:
+    with memory.kept(), place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory:
         context = context_of_run(directory)
         expectations = applying(expectations_of(context.run, directory), context.mode)
         asked = [(expectation.metric, expectation.selection) for expectation in expectations]

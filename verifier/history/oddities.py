@@ -36,11 +36,13 @@ class Processes:
             return
         self._grow(int(process.max()) + 1)
         order = order_by_code(process) if int(process.min()) >= 0 else np.argsort(process, kind="stable")
-        same = process[order[1:]] == process[order[:-1]]
-        if (same & (op[order[1:]] < op[order[:-1]])).any():  # mostly they stand in the order of their ids
+        ordered = [one[order] for one in (process, op, start_ns, end_ns)]
+        same = ordered[0][1:] == ordered[0][:-1]
+        if (same & (ordered[1][1:] < ordered[1][:-1])).any():  # mostly they stand in the order of their ids
             order = np.lexsort((op, process))
-            same = process[order[1:]] == process[order[:-1]]
-        process, op, start, end = process[order], op[order], start_ns[order], end_ns[order]
+            ordered = [one[order] for one in (process, op, start_ns, end_ns)]
+            same = ordered[0][1:] == ordered[0][:-1]
+        process, op, start, end = ordered
         first = np.flatnonzero(np.concatenate(([True], ~same)))
         inside = np.flatnonzero(same & (start[1:] < end[:-1]))
         pairs = [(op[inside], start[inside], end[inside], inside + 1)]

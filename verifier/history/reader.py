@@ -183,7 +183,7 @@ def read_worker(path: Path) -> WorkerRecord:
         if name in lacks:
             return pa.chunked_array([pa.nulls(rows, COLUMNS.field(name).type)])
         with _reading(path):
-            values = file.read([name]).column(0)
+            values = file.read([name], use_threads=False).column(0)
             if pa.types.is_list(values.type):
                 crc = ListsCrc()
                 for chunk in values.chunks:
