@@ -44,20 +44,20 @@ def run_drill(profile: Profile, path: Path, options: RunOptions, progress: Progr
     """
     locustfiles = _locustfiles(profile, path)
     seed = options.seed if options.seed is not None else secrets.randbelow(1 << 31)
-    session = RunSession.open(
-        options.results,
-        profile.name,
-        profile.model_dump(mode="json"),
-        profile.target.mode,
-        profile.target.regions,
-        profile.target.witness,
-        profile.target.table,
-        profile.target.kind,
-        options.client,
-        seed,
-        arguments=[*options.arguments, "--seed", str(seed)] if options.arguments else (),
-    )
     with Interrupts() as interrupts:
+        session = RunSession.open(
+            options.results,
+            profile.name,
+            profile.model_dump(mode="json"),
+            profile.target.mode,
+            profile.target.regions,
+            profile.target.witness,
+            profile.target.table,
+            profile.target.kind,
+            options.client,
+            seed,
+            arguments=[*options.arguments, "--seed", str(seed)] if options.arguments else (),
+        )
         supervisor = Supervisor(profile, options, session, seed, locustfiles, progress, interrupts)
         try:
             with progress:
