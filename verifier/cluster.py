@@ -54,13 +54,14 @@ def judged_on_cluster(
         t0 = context.run.start_ns or 0
         surveys = client.gather([client.submit(_survey, place, name, t0, context, pure=False) for name in names])
         threads = max(1, sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()))
-        plan = plan_of(directory, surveys, max(1, limits.memory_bytes // limits.bytes_an_operation), threads)
+        rows = max(1, limits.memory_bytes // limits.bytes_an_operation)
+        plan = plan_of(directory, surveys, rows, threads)
         context = with_clocks_of(context, surveys)
         # The plan is the result of a task, and not sent to a worker: so it outlives any of them.
         shared = client.submit(_itself, plan, pure=False)
         pieces = [
             client.submit(_cut_up, place, names[source], shared, source, first, last, pure=False)
-            for source, first, last in plan.pieces()
+            for source, first, last in plan.pieces(rows)
         ]
         futures = {}
         for number in range(plan.parts):

@@ -31,7 +31,7 @@ def read_run(directory: RunDirectory) -> RunInfo:
     except OSError as error:
         raise RecordError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValidationError as error:
-        raise RecordError(f"{path}: {_first(error)}; a run that cannot be described cannot be judged") from None
+        raise RecordError(f"{path}: {_first(error)}") from None
 
 
 def read_faults(directory: RunDirectory) -> tuple[FaultRecord, ...]:
@@ -117,4 +117,5 @@ def _with_replicas(
 def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else str(problem["msg"])
+    said = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said

@@ -32,8 +32,11 @@ from verifier.rundir import RunDirectory
 
 DEFAULT_MEMORY_BYTES: Final = 2_000_000_000
 
-BYTES_AN_OPERATION: Final = 700
+BYTES_AN_OPERATION: Final = 800
 """What judging takes at its peak, with a finding for every third of them."""
+
+BYTES_A_PROCESS: Final = 120_000_000
+"""What a process takes that has not read anything yet."""
 
 BYTES_ON_DISK: Final = 64
 """What an operation takes of the disk while a record is cut into parts."""
@@ -59,10 +62,11 @@ class Limits:
 
     @property
     def processes(self) -> int:
-        """How many at most."""
+        """How many at most; of those that were not asked for, none without as much room to judge as it takes itself."""
         if self.jobs is not None:
             return self.jobs
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(cores, self.memory_bytes // (2 * BYTES_A_PROCESS) - 1))
 
     def fits(self, rows: int) -> bool:
         """Whether so many operations are best judged at once, in this process."""
@@ -70,8 +74,11 @@ class Limits:
 
     @property
     def rows_a_part(self) -> int:
-        """Operations of a part, if every process has one."""
-        return max(1, self.memory_bytes // (BYTES_AN_OPERATION * self.processes))
+        """Operations of a part, if every process has one; a quarter of the memory is used for them in any case."""
+        processes = self.processes
+        themselves = BYTES_A_PROCESS * (1 if processes == 1 else processes + 1)
+        free = max(self.memory_bytes - themselves, self.memory_bytes // 4)
+        return max(1, free // (BYTES_AN_OPERATION * processes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +100,22 @@ def judged_in_parts(
 ) -> Iterator[Cut]:
     """Judge a record part by part. Raises :class:`RecordError`."""
     t0 = context.run.start_ns or 0
-    with scratch(directory) as folder, _Workers(limits.processes) as workers:
-        say("looking through the record", 0.0)
-        surveys = workers.all([(_survey, path, t0, context) for path in files], lambda share: None)
-        plan = plan_of(directory, surveys, limits.rows_a_part, limits.processes)
-        _check_room(folder, plan)
-        context = with_clocks_of(context, surveys)
-        pieces = plan.pieces()
-        workers.all(
-            [(_cut_up, plan, *piece, folder) for piece in pieces],
-            lambda share: say("cutting up the record", 0.05 + 0.35 * share),
-        )
-        parts = workers.all(
-            [(_judge, plan.keys_of(number), directory, context, asked, folder) for number in range(plan.parts)],
-            lambda share: say(f"judging {plan.parts:,} parts", 0.4 + 0.45 * share),
-        )
+    with scratch(directory) as folder:
+        with _Workers(limits.processes) as workers:
+            say("looking through the record", 0.0)
+            surveys = workers.all([(_survey, path, t0, context) for path in files], lambda share: None)
+            plan = plan_of(directory, surveys, limits.rows_a_part, limits.processes)
+            _check_room(folder, plan)
+            context = with_clocks_of(context, surveys)
+            say("cutting up the record", 0.05)
+            workers.all(
+                [(_cut_up, plan, *piece, folder) for piece in plan.pieces(limits.rows_a_part)],
+                lambda share: say("cutting up the record", 0.05 + 0.35 * share),
+            )
+            parts = workers.all(
+                [(_judge, plan.keys_of(number), directory, context, asked, folder) for number in range(plan.parts)],
+                lambda share: say(f"judging {plan.parts:,} parts", 0.4 + 0.45 * share),
+            )
         yield Cut(context, plan, parts, frozenset(second for one in surveys for second in one.late))
 
 
@@ -147,6 +155,7 @@ def _survey(path: Path, t0_ns: int, context: Context) -> Survey:
 def _cut_up(plan: Plan, source: int, first: int, last: int, folder: Path) -> None:
     for part, table in split(plan, source, first, last).items():
         write_piece(table, folder / f"{part:06}-{source:06}-{first:06}.arrow")
+    pa.default_memory_pool().release_unused()
 
 
 def _judge(keys: PartKeys, directory: RunDirectory, context: Context, asked: Sequence[Asked], folder: Path) -> Part:

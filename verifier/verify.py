@@ -33,7 +33,7 @@ from verifier.expectations import Expectation, applying, judge, met_all
 from verifier.faults import fault_rows
 from verifier.headline import headline
 from verifier.history.columns import LostRange
-from verifier.history.reader import worker_files
+from verifier.history.reader import unread_replicas, worker_files
 from verifier.history.survey import rows_on_disk
 from verifier.latency import latency_rows
 from verifier.outputs.findings import write_findings
@@ -75,7 +75,11 @@ def verify(
     limits = limits or Limits()
     place = Place(str(path))
     say("reading the record", 0.0)
-    with memory.kept(), place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory:
+    with (
+        _no_verdict(),
+        memory.kept(),
+        place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory,
+    ):
         context = context_of_run(directory)
         expectations = applying(expectations_of(context.run, directory), context.mode)
         asked = [(expectation.metric, expectation.selection) for expectation in expectations]
@@ -85,7 +89,7 @@ def verify(
             judging = _judged_elsewhere(scheduler, place, directory, context, asked, limits, say)
         with judging as judged:
             say("putting it into words", 0.87)
-            verdict = _verdict(judged, expectations)
+            verdict = _verdict(judged, expectations, unread_replicas(directory, context.run))
             say("writing the verdict", 0.9)
             into = directory if output is None else RunDirectory(output)
             written = _write(into, judged, verdict)
@@ -93,6 +97,15 @@ def verify(
             place.put(written)
     say("done", 1.0)
     return verdict
+
+
+@contextlib.contextmanager
+def _no_verdict() -> Iterator[None]:
+    """What is wrong with a record is said with what it means."""
+    try:
+        yield
+    except RecordError as error:
+        raise RecordError(f"{error}; so there is no verdict") from error
 
 
 @contextlib.contextmanager
@@ -173,15 +186,15 @@ def expectations_of(run: RunInfo, directory: RunDirectory) -> list[Expectation]:
     try:
         return [Expectation.model_validate(one) for one in listed]
     except (ValidationError, TypeError) as error:
-        text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise RecordError(f"{directory.run_json}: profile.expect: {text}") from None
+        text = str(error.errors()[0]["msg"] if isinstance(error, ValidationError) else error)
+        raise RecordError(f"{directory.run_json}: profile.expect: {text.removeprefix('Value error, ')}") from None
 
 
 def _silent(_: str, __: float) -> None:
     pass
 
 
-def _verdict(judged: Judged, expectations: Sequence[Expectation]) -> Verdict:
+def _verdict(judged: Judged, expectations: Sequence[Expectation], unread: Sequence[str]) -> Verdict:
     record, whole, parts = judged.record, judged.whole, judged.parts
     context, run = record.context, record.context.run
     contract = list(whole.contract)
@@ -211,7 +224,7 @@ def _verdict(judged: Judged, expectations: Sequence[Expectation]) -> Verdict:
         intents=intents_row(added(part.intents for part in parts), context),
         operations=sum(part.operations for part in parts),
         marked_seconds=whole.marked_seconds,
-        warnings=[*run.warnings, *record.odd],
+        warnings=[*run.warnings, *record.odd, *unread],
         reproduce=_reproduce(run),
     )
 

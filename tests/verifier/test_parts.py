@@ -161,9 +161,18 @@ def test_seconds_in_which_a_worker_sent_late(tmp_path: Path) -> None:
 
 def test_a_record_that_cannot_be_trusted_is_refused_in_parts_as_well(tmp_path: Path) -> None:
     ops = numbered([add(n * 10, n * 10 + 5, 1, key=f"k{n}") for n in range(40)])
-    twice = [*ops, ops[3].__class__(**{**ops[3].__dict__, "key": "another", "start": 7, "end": 9, "process": 5})]
-    backwards = [*ops[:-1], ops[-1].__class__(**{**ops[-1].__dict__, "end": ops[-1].start - 1})]
-    for number, (wrong, words) in enumerate([(twice, "recorded twice"), (backwards, "ends before it starts")]):
+    twice = [*ops, replace(ops[3], key="another", start=7, end=9, process=5)]
+    next_to_each_other = [*ops[:5], replace(ops[4], key="another", process=99), *ops[5:]]
+    backwards = [*ops[:-1], replace(ops[-1], end=ops[-1].start - 1)]
+    not_known = [*ops[:-1], replace(ops[-1], kind="frob")]
+    for number, (wrong, words) in enumerate(
+        [
+            (twice, r"worker-0\.arrow: operation 0:\d+ is recorded twice: marks do not name one attempt"),
+            (next_to_each_other, "recorded twice"),
+            (backwards, "ends before it starts .* none of its times proves anything; so there is no verdict"),
+            (not_known, r"worker-0\.arrow: kind 'frob'"),
+        ]
+    ):
         directory = write_run(tmp_path / str(number), wrong)
         for limits in (WHOLE, parts_of(5)):
             with pytest.raises(RecordError, match=words):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from verifier.checks.types import Context, Violation
 from verifier.history.columns import NULL, History
-from verifier.history.schema import ABSENT, WORKER_SHIFT, Kind, Outcome, worker_of
+from verifier.history.schema import ABSENT, WORKER_SHIFT, Kind, Outcome, short
 from verifier.verdict import Finding, WitnessOperation
 from verifier.windows import fault_at, origin_ns
 
@@ -206,11 +206,6 @@ def name(history: History, row: int) -> str:
     """``increment 0:17``: the kind and the operation's worker and number in it."""
     op = int(history.op[row])
     return f"{WORDS.get(history.kinds[history.kind[row]], 'operation')} {short(op)}"
-
-
-def short(op: int) -> str:
-    """An operation id as people can read it: worker, colon, number."""
-    return f"{worker_of(op)}:{op & ((1 << 48) - 1)}"
 
 
 def region(history: History, row: int) -> str:

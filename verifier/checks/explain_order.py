@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from verifier.checks.explain import item, milliseconds, name, region, seconds, short, who
+from verifier.checks.explain import item, milliseconds, name, region, seconds, who
 from verifier.checks.types import Context, Violation
 from verifier.history.columns import NULL, History
-from verifier.history.schema import Outcome
+from verifier.history.schema import Outcome, short
 
 
 def order(history: History, context: Context, found: Violation) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from verifier.errors import RecordError
 from verifier.history.columns import NULL, Int32, Int64, order_by_code
-from verifier.history.schema import WORKER_SHIFT
+from verifier.history.schema import short
 
 COLUMNS: Final = ("process", "op", "start_ns", "end_ns")
 """What is looked at."""
@@ -52,10 +52,10 @@ class Processes:
             hit = (before_op != NULL) & (before_op < op[at]) & (start[at] < before_end)
             back = np.flatnonzero(hit & (end[at] < before_start))
             if len(back):
-                one = int(back[0])
+                later, earlier = int(op[at[back[0]]]), int(before_op[back[0]])
                 raise RecordError(
-                    f"{self._path}: operation {_name(op[at[one]])} had ended before {_name(before_op[one])} of the "
-                    f"same process began ({len(back):,} do): the worker's clock went back, so none of its times "
+                    f"{self._path}: operation {short(later)} had ended before {short(earlier)} of the "
+                    f"same process began ({len(back):,} in all): the worker's clock went back, so none of its times "
                     "proves anything"
                 )
             for one in np.flatnonzero(hit).tolist():
@@ -71,8 +71,8 @@ class Processes:
             count = len(self._overlapping)
             more = f" and {count - 1:,} more" if count > 1 else ""
             yield (
-                f"{self._path.name}: process {process}{more} had two operations at once (first {_name(one)} and "
-                f"{_name(other)}): session guarantees are not judged for it, all else is"
+                f"{self._path.name}: process {process}{more} had two operations at once (first {short(one)} and "
+                f"{short(other)}): session guarantees are not judged for {'them' if count > 1 else 'it'}, all else is"
             )
 
     def _grow(self, size: int) -> None:
@@ -81,9 +81,3 @@ class Processes:
                 np.concatenate((kept, np.full(size - len(kept), NULL, np.int64)))
                 for kept in (self._op, self._start, self._end)
             )
-
-
-def _name(op: object) -> str:
-    """``0:17``: worker and number, as sentences have it."""
-    number = int(str(op))
-    return f"{number >> WORKER_SHIFT}:{number & ((1 << WORKER_SHIFT) - 1)}"

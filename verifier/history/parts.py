@@ -20,7 +20,7 @@ import pyarrow as pa
 from verifier.errors import RecordError
 from verifier.history.columns import History, Int64, Lists, order_by_code
 from verifier.history.reader import check_order, coded_column, lists, numbers, plural_of, read_worker, recoded
-from verifier.history.schema import COLUMNS
+from verifier.history.schema import COLUMNS, short
 from verifier.history.survey import PartKeys, Plan
 
 _LISTS: Final = tuple(one.name for one in COLUMNS if pa.types.is_list(one.type))
@@ -49,10 +49,10 @@ def split(plan: Plan, source: int, first: int, last: int, path: Path | None = No
                 columns[one.name] = recoded(codes, names, known[one.name])
             elif one.name not in _LISTS:
                 if not one.nullable and table[one.name].null_count:
-                    raise RecordError(f"{path}: column {one.name!r} is empty in some rows")
+                    raise RecordError(f"{path}: column {one.name!r} is empty in {table[one.name].null_count:,} rows")
                 columns[one.name] = numbers(table, one.name)
         place = functools.partial(_name, path, columns["op"])
-        check_order(place, path, columns["outcome"], columns["start_ns"], columns["end_ns"])
+        check_order(place, columns["outcome"], columns["start_ns"], columns["end_ns"])
         part = (np.searchsorted(starts, columns["key"], side="right") - 1).astype(np.uint16)
         order = order_by_code(part.astype(np.int32)) if plan.parts > 1 else None
         whole = _table(columns, {name: lists(table, name) for name in _LISTS}, order)
@@ -96,7 +96,7 @@ def history_of_part(part: PartKeys, pieces: Sequence[pa.Table]) -> History:
 
 
 def _name(path: Path, op: Int64, row: int) -> str:
-    return f"{path}: operation {int(op[row])}"
+    return f"{path}: operation {short(int(op[row]))}"
 
 
 def _table(columns: dict[str, Any], listed: dict[str, Lists | None], order: Int64 | None) -> pa.Table:

@@ -35,11 +35,18 @@ from verifier.history.schema import (
     Kind,
     Outcome,
     op_id,
+    short,
 )
 from verifier.history.stream import EARLIEST_NS, ListsCrc, WorkerStream, check_schema, lost_ranges, worker_number
-from verifier.rundir import RunDirectory
+from verifier.rundir import RunDirectory, RunInfo
 
 _PLURAL: Final = {"key_class": "key_classes"}
+
+_MISSING: Final[dict[Literal["initial", "final"], str]] = {
+    "initial": "this replica is taken to have begun as the others did",
+    "final": "what this replica held in the end is not judged",
+}
+"""What it means for the verdict that a replica was not read."""
 
 
 Column = Callable[[str], pa.ChunkedArray]
@@ -253,6 +260,19 @@ def read_replicas(
     return history, replicas
 
 
+def unread_replicas(directory: RunDirectory, run: RunInfo) -> list[str]:
+    """Replicas of which nobody knows what they held before the load or at its end, and what that means; a line each."""
+    missing = {
+        when: [region for region in run.regions if not directory.replica(when, region).exists()] for when in _MISSING
+    }
+    return [
+        f"{when}/{region}.parquet is missing: {meaning}"
+        for when, meaning in _MISSING.items()
+        for region in missing[when]
+        if len(missing[when]) < len(run.regions)  # where nothing at all was read the verdict says so itself
+    ]
+
+
 def to_history(tables: list[pa.Table], lost: tuple[LostRange, ...] = (), incomplete: tuple[str, ...] = ()) -> History:
     """Rows with the columns of :data:`COLUMNS` as one :class:`History`."""
     return history_of([(Path("table"), table.column) for table in tables], lost, incomplete)
@@ -446,42 +466,58 @@ def check_ids(path: Path, worker: int, op_limit: int | None, least: int | None, 
         return
     if least < op_id(worker, 0) or most >= op_id(worker + 1, 0):
         other = least if least < op_id(worker, 0) else most
-        raise RecordError(f"{path}: holds an operation of another worker ({other})")
+        raise RecordError(f"{path}: holds operation {short(other)}, which is another worker's: marks name no attempt")
     if op_limit is not None and most > op_limit:
-        raise RecordError(f"{path}: operation {most} lies above the limit {op_limit} it had announced")
+        raise RecordError(
+            f"{path}: operation {short(most)} lies above the limit {short(op_limit)} that the worker had announced"
+        )
 
 
 def check_operations(directory: RunDirectory, history: History) -> None:
     """What no honest recorder writes, and what would make every check wrong."""
-    unknown_kinds = set(history.kinds) - {str(kind) for kind in Kind}
-    if unknown_kinds:
-        raise RecordError(f"{directory.history}: kind {min(unknown_kinds)!r} is not one that this verifier knows")
+    unknown = unknown_kind(history.kinds)
+    if unknown is not None:
+        row = int(np.flatnonzero(history.kind == history.kinds.index(unknown))[0])
+        raise RecordError(f"{_file(directory, history, row)}: kind {unknown!r} is not one that this verifier knows")
     check_order(
-        lambda row: _place(directory, history, row),
-        directory.history,
+        lambda row: f"{_file(directory, history, row)}: operation {short(int(history.op[row]))}",
         history.outcome,
         history.start_ns,
         history.end_ns,
     )
     repeated = _repeated(history)
     if repeated is not None:
-        raise RecordError(f"{_place(directory, history, repeated)} is recorded twice: marks do not name one attempt")
+        raise recorded_twice(_file(directory, history, repeated), int(history.op[repeated]))
 
 
-def check_order(place: Callable[[int], str], path: Path, outcome: Int8, start_ns: Int64, end_ns: Int64) -> None:
+def unknown_kind(kinds: Iterable[str]) -> str | None:
+    """The first that this version does not know."""
+    return min(set(kinds) - {str(kind) for kind in Kind}, default=None)
+
+
+def recorded_twice(path: Path, op: int) -> RecordError:
+    """What is wrong with an id that two operations have."""
+    return RecordError(f"{path}: operation {short(op)} is recorded twice: marks do not name one attempt")
+
+
+def check_order(place: Callable[[int], str], outcome: Int8, start_ns: Int64, end_ns: Int64) -> None:
     """No operation ends before it starts, or as nobody knows how. ``place`` says where a row stands."""
     if len(outcome) and (outcome.min() < Outcome.OK or outcome.max() > Outcome.UNKNOWN):
-        raise RecordError(f"{path}: outcome {int(outcome.max())} is not one that this verifier knows")
+        row = int(np.flatnonzero((outcome < Outcome.OK) | (outcome > Outcome.UNKNOWN))[0])
+        raise RecordError(f"{place(row)} has outcome {int(outcome[row])}, which this verifier does not know")
     backwards = np.flatnonzero(end_ns < start_ns)
     if len(backwards):
         where = place(int(backwards[0]))
-        raise RecordError(f"{where} ends before it starts ({len(backwards):,} do): the worker's clock went backwards")
+        raise RecordError(
+            f"{where} ends before it starts ({len(backwards):,} in all): the worker's clock went backwards, so none of "
+            "its times proves anything"
+        )
 
 
-def _place(directory: RunDirectory, history: History, row: int) -> str:
-    op = int(history.op[row])
-    path = next(iter(sorted(directory.history.glob(f"worker-{op >> WORKER_SHIFT}.*"), reverse=True)), directory.history)
-    return f"{path}: operation {op}"
+def _file(directory: RunDirectory, history: History, row: int) -> Path:
+    """That a row was read from."""
+    worker = int(history.op[row]) >> WORKER_SHIFT
+    return next(iter(sorted(directory.history.glob(f"worker-{worker}.*"), reverse=True)), directory.history)
 
 
 def _repeated(history: History) -> int | None:

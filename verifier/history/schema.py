@@ -245,3 +245,8 @@ def op_id(worker: int, sequence: int) -> int:
 def worker_of(op: int) -> int:
     """Number of the worker that made an operation id."""
     return op >> WORKER_SHIFT
+
+
+def short(op: int) -> str:
+    """An operation id as people can read it: worker, colon, number."""
+    return f"{worker_of(op)}:{op & ((1 << WORKER_SHIFT) - 1)}"

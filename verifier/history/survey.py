@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from verifier.clocks import Clocks
 from verifier.errors import RecordError
-from verifier.history.columns import Bool, Int64, LostRange
+from verifier.history.columns import Bool, Int32, Int64, LostRange
 from verifier.history.keys import heads_of, links_of, ranked, touched_together
 from verifier.history.late import LateSends, perhaps_late
 from verifier.history.oddities import COLUMNS as ODD_COLUMNS
@@ -34,17 +34,19 @@ from verifier.history.reader import (
     gap_of_missing,
     numbers,
     read_worker,
+    recorded_twice,
     replica_keys,
+    unknown_kind,
     worker_files,
 )
-from verifier.history.schema import COLUMNS, TOGETHER, WORKER_SHIFT, Kind, op_id
+from verifier.history.schema import COLUMNS, TOGETHER, op_id
 from verifier.rundir import RunDirectory
 
 CODED: Final = tuple(one.name for one in COLUMNS if pa.types.is_dictionary(one.type))
 """Columns with names."""
 
 _GROUPS_A_PIECE: Final = 16
-"""Row groups that are cut up as one piece of work: some four million operations."""
+"""Row groups that are cut up as one piece of work, at most: some four million operations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,13 @@ class Plan:
         """Operations in all."""
         return sum(source.rows for source in self.sources)
 
-    def pieces(self) -> list[tuple[int, int, int]]:
-        """Number of the source, first row group and the one behind the last, in order."""
-        return [
-            (number, first, min(first + _GROUPS_A_PIECE, source.groups))
-            for number, source in enumerate(self.sources)
-            for first in range(0, source.groups, _GROUPS_A_PIECE)
-        ]
+    def pieces(self, rows: int) -> list[tuple[int, int, int]]:
+        """Number of the source, first row group and the one behind the last, in order; about so many rows at most."""
+        found = []
+        for number, source in enumerate(self.sources):
+            groups = max(1, min(_GROUPS_A_PIECE, rows * source.groups // max(1, source.rows)))
+            found += [(number, first, min(first + groups, source.groups)) for first in range(0, source.groups, groups)]
+        return found
 
     def keys_of(self, part: int) -> PartKeys:
         """What one part is about."""
@@ -145,7 +147,7 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
     names: dict[str, dict[str, int]] = {name: {} for name in CODED}
     by_key = np.zeros(0, np.int64)
     links: set[tuple[str, str]] = set()
-    ids = _Ids(record.worker)
+    ids = _Ids(path, record)
     late, epsilon, processes = False, 0, Processes(path)
     columns = [*CODED, *ODD_COLUMNS, *([] if measured else ["scheduled_ns"])]
     for group in range(record.groups):
@@ -161,7 +163,7 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
         grown[place] += np.bincount(key, minlength=len(keys))
         by_key = grown
         op = numbers(table, "op")
-        ids.add(op)
+        ids.add(op, key, numbers(table, "process"), numbers(table, "start_ns"))
         add_processes(processes, table)
         links |= links_of(key, keys, *coded["logical_key"])
         kind, kinds = coded["kind"]
@@ -175,7 +177,9 @@ def survey(path: Path, t0_ns: int, clocks: Clocks | None, measured: bool) -> Sur
                 epsilon = max(epsilon, int(clocks.epsilon_of_worker(record.worker, on_reference).max(initial=0)))
         if not measured and not late:
             late = perhaps_late(numbers(table, "scheduled_ns"), numbers(table, "start_ns"))
-    ids.check(path, record.op_limit)
+    unknown = unknown_kind(names["kind"])
+    if unknown is not None:
+        raise RecordError(f"{path}: kind {unknown!r} is not one that this verifier knows")
     return Survey(
         path=path,
         worker=record.worker,
@@ -206,7 +210,6 @@ def plan_of(directory: RunDirectory, surveys: Sequence[Survey], rows_a_part: int
     ordered = tuple(keys[at] for at in order.tolist())
     rows = np.array([counts.get(key, 0) for key in ordered], np.int64)
     gaps = [one.gap for one in surveys] + [gap_of_missing(directory, [one.worker for one in surveys])]
-    _check_kinds(directory, others["kind"])
     return Plan(
         sources=tuple(surveys),
         names=Names(ordered, {name: tuple(found) for name, found in others.items()}),
@@ -250,35 +253,35 @@ def _late_seconds(record: WorkerRecord, t0_ns: int, clocks: Clocks | None) -> fr
     return frozenset(sends.seconds())
 
 
-def _check_kinds(directory: RunDirectory, kinds: Iterable[str]) -> None:
-    unknown = set(kinds) - {str(kind) for kind in Kind}
-    if unknown:
-        raise RecordError(f"{directory.history}: kind {min(unknown)!r} is not one that this verifier knows")
-
-
 class _Ids:
     """A worker's operation ids: all its own, none used twice but for several items of one request."""
 
-    def __init__(self, worker: int) -> None:
-        self._base = op_id(worker, 0)
+    def __init__(self, path: Path, record: WorkerRecord) -> None:
+        self._path, self._record = path, record
+        self._base = op_id(record.worker, 0)
         self._seen = np.zeros(0, np.bool_)
-        self._last = -1
-        self._least: int | None = None
-        self._most: int | None = None
-        self._again: int | None = None
+        self._last: tuple[int, int, int] | None = None
+        """Id, process and start of the last row: a request may go on in the next row group."""
 
-    def add(self, op: Int64) -> None:
-        """The ids of a row group. Rows of one request stand next to each other."""
+    def add(self, op: Int64, key: Int32, process: Int32, start_ns: Int64) -> None:
+        """The ids of a row group. Rows of one request stand next to each other. Raises :class:`RecordError`."""
         if not len(op):
             return
-        first = np.concatenate(([op[0] != self._last], op[1:] != op[:-1]))
-        self._last = int(op[-1])
         least, most = int(op.min()), int(op.max())
-        self._least = least if self._least is None else min(least, self._least)
-        self._most = most if self._most is None else max(most, self._most)
-        if least < self._base or most >= self._base + (1 << WORKER_SHIFT):
-            return  # refused below
-        sequence = op[first] - self._base
+        check_ids(self._path, self._record.worker, self._record.op_limit, least, most)
+        same = np.concatenate(([False], op[1:] == op[:-1]))
+        wrong = same & np.concatenate(([False], (process[1:] != process[:-1]) | (start_ns[1:] != start_ns[:-1])))
+        first = (int(op[0]), int(process[0]), int(start_ns[0]))
+        if self._last is not None and self._last[0] == first[0]:
+            same[0], wrong[0] = True, self._last != first
+        self._last = int(op[-1]), int(process[-1]), int(start_ns[-1])
+        if same.any():
+            rows = np.flatnonzero(same | np.append(same[1:], False))
+            rows = rows[np.lexsort((key[rows], op[rows]))]
+            wrong[rows[1:]] |= (op[rows[1:]] == op[rows[:-1]]) & (key[rows[1:]] == key[rows[:-1]])
+        if wrong.any():
+            raise recorded_twice(self._path, int(op[np.flatnonzero(wrong)[0]]))
+        sequence = op[~same] - self._base
         if most - self._base >= len(self._seen):
             self._seen = np.concatenate((self._seen, np.zeros(most - self._base + 1, np.bool_)))
         here = self._seen[least - self._base : most - self._base + 1]
@@ -287,10 +290,4 @@ class _Ids:
         if int(np.count_nonzero(here)) != before + len(sequence):
             ordered = np.sort(sequence)
             again = np.concatenate((sequence[known], ordered[1:][ordered[1:] == ordered[:-1]]))
-            self._again = int(again[0]) + self._base
-
-    def check(self, path: Path, op_limit: int | None) -> None:
-        """Raises :class:`RecordError`."""
-        check_ids(path, (self._base >> WORKER_SHIFT), op_limit, self._least, self._most)
-        if self._again is not None:
-            raise RecordError(f"{path}: operation {self._again} is recorded twice: marks do not name one attempt")
+            raise recorded_twice(self._path, int(again[0]) + self._base)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.verifier.builders import Op, read, table_of, write, write_run
+from verifier.engine import Limits
 from verifier.errors import RecordError
 from verifier.history.compact import compact
 from verifier.history.schema import COLUMNS, op_id
@@ -66,7 +67,7 @@ def test_a_clock_that_goes_back_between_two_operations(tmp_path: Path, form: str
 
 def test_a_clock_that_goes_back_within_an_operation(tmp_path: Path, form: str) -> None:
     directory = record(tmp_path, [write(100, 90, op=1)], form)
-    with pytest.raises(RecordError, match=r"worker-0\..*: operation 1 ends before it starts .* clock went backwards"):
+    with pytest.raises(RecordError, match=r"worker-0\..*: operation 0:1 ends before it starts .* clock went backwards"):
         verify(directory.path)
 
 
@@ -74,10 +75,12 @@ def test_an_operation_id_twice(tmp_path: Path) -> None:
     directory = write_run(tmp_path / "run", GOOD)
     table = table_of(GOOD)
     path = directory.history / "worker-0.parquet"
-    pq.write_table(pa.concat_tables([table, table.slice(0, 1)]), path)
     (directory.history / "worker-0.arrow").unlink()
-    with pytest.raises(RecordError, match=r"worker-0\.parquet: operation 1 is recorded twice: marks do not name"):
-        verify(directory.path)
+    for twice in (table.slice(0, 1), table.slice(1, 1)):  # somewhere, and next to each other
+        pq.write_table(pa.concat_tables([table, twice]), path)
+        for limits in (Limits(), Limits(1, 1)):
+            with pytest.raises(RecordError, match=r"worker-0\.parquet: operation 0:\d is recorded twice: marks do not"):
+                verify(directory.path, limits=limits)
 
 
 def test_an_operation_of_another_worker(tmp_path: Path) -> None:
@@ -114,3 +117,12 @@ def test_a_column_that_is_missing_or_of_another_type(tmp_path: Path, column: str
     pq.write_table(table.set_column(at, column, pa.array([1.5, 2.5])), path)
     with pytest.raises(RecordError, match=rf"worker-0\.parquet: column '{column}' is double, not "):
         verify(directory.path)
+
+
+def test_a_replica_that_was_not_read(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run", GOOD, initial={}, final={})
+    assert verify(directory.path).warnings == []
+    missing = sorted((directory.path / "final").glob("*.parquet"))[0]
+    missing.unlink()
+    (line,) = verify(directory.path).warnings
+    assert line == f"final/{missing.name} is missing: what this replica held in the end is not judged"
