@@ -181,6 +181,7 @@ def run(
     show_default=True,
     help="A refused cas says that the value was another, or nothing (with --model).",
 )
+@click.option("--initial", metavar="EDN", help='What the object is at first, if not nothing: 0, "x" (with --model).')
 @click.option(
     "--export", type=click.Path(dir_okay=False, path_type=Path), help="Write the operations: .edn (Jepsen's) or .jsonl."
 )
@@ -200,6 +201,7 @@ def verify(
     scheduler: str | None,
     output: Path | None,
     refusals: str,
+    initial: str | None,
     export: Path | None,
     picture: Path | None,
 ) -> int:
@@ -222,7 +224,9 @@ def verify(
     if model is not None:
         from lastwriter.verify_file import FileOptions, verify_file
 
-        options = FileOptions(model, deadline, memory, "drop" if refusals == "drop" else "judge", export, picture)
+        options = FileOptions(
+            model, deadline, memory, "drop" if refusals == "drop" else "judge", export, picture, initial
+        )
         return verify_file(Path(run_name), options, click.echo)
     if Path(run_name).is_file():
         raise UserError(f"{run_name} is a file: say by which --model to judge it, for example --model cas-register")

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from lastwriter.errors import UserError
 from lastwriter.units import parse_duration
 from verifier.errors import RecordError
+from verifier.foreign import edn
 from verifier.foreign.export import SUFFIXES, export
 from verifier.foreign.read import read_file
 from verifier.foreign.run import operations_of_run
@@ -18,7 +19,7 @@ from verifier.rundir import RunDirectory, write_atomically
 from verifier.search.judge import judge, sentences
 from verifier.search.linearise import Limits
 from verifier.search.model import load_model
-from verifier.search.models import MODELS
+from verifier.search.models import MODELS, starting_at
 from verifier.search.picture import html, svg
 from verifier.verdict import WORDS
 
@@ -38,6 +39,8 @@ class FileOptions:
     refusals: Literal["judge", "drop"] = "judge"
     export: Path | None = None
     picture: Path | None = None
+    initial: str | None = None
+    """What the object is before the first operation, as EDN; null: as the model says."""
 
 
 def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) -> int:
@@ -52,11 +55,19 @@ def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) ->
         model = load_model(options.model, MODELS)
     except RecordError as error:
         raise UserError(f"--model: {error}") from error
+    if options.initial is not None:
+        try:
+            model = starting_at(model, edn.whole(options.initial))
+        except RecordError as error:
+            raise UserError(f"--initial: {error}") from error
     _check_export(options.export)
     history = read_file(path)
     if options.export is not None:
         export(history.operations, options.export)
-    judged = judge(history.operations, model, limits, refusals=options.refusals)
+    try:
+        judged = judge(history.operations, model, limits, refusals=options.refusals)
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from error
     keys = f" on {len(judged.parts):,} keys" if len(judged.parts) > 1 else ""
     left_out = f", {judged.dropped:,} left out" if judged.dropped else ""
     say(f"{path}: {history.format}, {judged.operations:,} operations{keys} judged{left_out}")

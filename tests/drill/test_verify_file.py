@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -117,3 +118,34 @@ def test_a_run_is_judged_as_ever_and_exported(tmp_path: Path) -> None:
     assert "verdict:" in result.output
     assert f"export: {tmp_path / 'one.edn'} (2 operations)" in result.output
     assert verify(tmp_path / "one.edn", "--model", "register").return_value == 0
+
+
+def test_an_object_that_was_something_at_first(tmp_path: Path) -> None:
+    log = tmp_path / "a.log"
+    log.write_text("0\t:invoke\t:read\tnil\n0\t:ok\t:read\t0\n")
+    assert verify(log, "--model", "register").return_value == 1
+    assert verify(log, "--model", "register", "--initial", "0").return_value == 0
+    for model, initial, complaint in (
+        ("counter", '"x"', "is nothing that a counter can be"),
+        ("register", "0 1", "one value is wanted"),
+        ("register", "[", "is never closed"),
+    ):
+        assert complaint in str(verify(log, "--model", model, "--initial", initial).exception)
+
+
+def test_what_a_model_does_not_know_is_one_line_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "txn.edn"
+    path.write_text("{:process 0 :type :invoke :f :txn :value [[:r 0 nil]]}")
+    assert "txn.edn: line 1: model register has no txn" in str(verify(path, "--model", "register").exception)
+
+
+def test_the_model_in_the_documents_works_by_copy_and_paste(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    (tmp_path / "my_models.py").write_text(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0])
+    lines = ["{:process 0 :type %s :f :push :value 1}", "{:process 0 :type %s :f :push :value 2}"]
+    lines.append("{:process 0 :type %s :f :pop :value nil}")
+    history = tmp_path / "stack.edn"
+    for popped, code in ((2, 0), (1, 1)):
+        calls = [(line % ":invoke", line.replace("nil", str(popped)) % ":ok") for line in lines]
+        history.write_text("\n".join(line for pair in calls for line in pair))
+        assert verify(history, "--model", f"{tmp_path / 'my_models.py'}:STACK").return_value == code

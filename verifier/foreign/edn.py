@@ -83,6 +83,14 @@ def one(text: str, where: str = "", line: int = 1) -> tuple[Any, str]:
     return form, text[reader.place :]
 
 
+def whole(text: str) -> Any:
+    """The only form of a text. Raises RecordError."""
+    form, more = one(text)
+    if more.strip():
+        raise RecordError(f"{text}: one value is wanted, and {more.strip()!r} follows it")
+    return form
+
+
 def write(form: Any) -> str:
     """A form as text, on one line."""
     if form is None:

@@ -16,6 +16,9 @@ _ANSWERS: Final[dict[str, Answer]] = {"ok": "ok", "fail": "fail", "info": "unkno
 NEMESIS: Final = "nemesis"
 """The process of Jepsen's that breaks things; it is no client."""
 _READS: Final = ("read", "get")
+_ASK_NOTHING: Final = frozenset({*_READS, "dequeue", "pop", "peek", "poll"})
+"""Functions that are called without a value: where a call has one all the same, it is what the answer was. (Knossos'
+histories are written with answers filled in.)"""
 _SHOWN: Final = 5
 _FIRST: Final = 0
 """Before the first line."""
@@ -100,10 +103,15 @@ def lines(numbers: Sequence[int]) -> str:
 
 def _operation(call: Event, answer: Event | None, start: int, end: int | None) -> Operation:
     outcome: Answer = "unknown" if answer is None else _ANSWERS[answer.type]
-    result = answer.value if answer is not None and answer.type == "ok" else None
-    if result == call.value and type(result) is type(call.value):  # 0 is not false
-        result = None  # the answer repeats what was passed
-    made = Call(call.function, call.value, outcome, result)
+    value, result = call.value, answer.value if answer is not None and answer.type == "ok" else None
+    if result == value and type(result) is type(value):  # 0 is not false
+        if call.function in _ASK_NOTHING:
+            value = None
+        else:
+            result = None  # the answer repeats what was passed
+    elif outcome != "ok" and call.function in _ASK_NOTHING:
+        value = None
+    made = Call(call.function, value, outcome, result)
     error = None if answer is None else answer.error
     return Operation(call.process, made, start, None if outcome == "unknown" else end, call.key, call.line, error)
 

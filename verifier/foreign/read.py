@@ -71,9 +71,12 @@ def _log(text: str, where: str) -> Foreign:
 
 
 def _log_events(text: str, where: str) -> Iterator[Event]:
+    passed_over = False
+    """What follows belongs to another logger's message, until the next line that begins with a logger."""
     for number, line in enumerate(text.splitlines(), 1):
         common = _COMMON.match(line)
         if common is not None:
+            passed_over = False
             who, kind, function, plain, first, second, error = common.groups()
             value = int(plain) if plain is not None else (int(first), int(second)) if first is not None else None
             yield Event(number, int(who), kind, function, value, None, error)  # type: ignore[arg-type]
@@ -81,12 +84,16 @@ def _log_events(text: str, where: str) -> Iterator[Event]:
         logger = _LOGGER.search(line)
         match = _LOG_LINE.search(line, logger.end() if logger else 0)
         if match is None:
-            if line.strip() and (logger or not _OTHER_LOGGER.match(line)) and not _is_prose(line, bool(logger)):
+            other = not logger and bool(_OTHER_LOGGER.match(line))
+            strange = line.strip() and not other and not _is_prose(line, bool(logger))
+            if strange and (logger or not passed_over):
                 raise RecordError(
                     f"{where}line {number}: cannot read {line.strip()[:60]!r}; "
                     "an operation is: process, :invoke, :write, 3 with tabs between"
                 )
+            passed_over |= other or bool(logger)
             continue
+        passed_over = False
         name = match["process"].lstrip(":")
         process: int | str = int(name) if name.isdigit() else name
         if name != NEMESIS:

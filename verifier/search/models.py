@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from verifier.errors import RecordError
 from verifier.search.model import ILLEGAL, Call, Model
 
 
@@ -227,3 +228,19 @@ MODELS: Final[Mapping[str, Model]] = {
     model.name: model for model in (REGISTER, CAS_REGISTER, COUNTER, SET, QUEUE, KEY_VALUE)
 }
 """By name."""
+
+_STATES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    COUNTER.name: lambda value: value if isinstance(value, int) and not isinstance(value, bool) else None,
+    SET.name: lambda value: frozenset(value) if isinstance(value, tuple | frozenset) else None,
+    QUEUE.name: lambda value: value if isinstance(value, tuple) else None,
+    KEY_VALUE.name: lambda value: value if isinstance(value, str) else None,
+}
+"""What a model's first state is made from; null: it makes no sense. Registers take anything, and so do other models."""
+
+
+def starting_at(model: Model, value: Any) -> Model:
+    """The model with another state before the first operation (of every key). Raises RecordError."""
+    state = _STATES.get(model.name, lambda any_value: any_value)(value)
+    if state is None and value is not None:
+        raise RecordError(f"{value!r} is nothing that a {model.name} can be")
+    return replace(model, init=lambda: state)

@@ -17,7 +17,7 @@ from verifier.foreign.export import edn_lines, json_lines
 from verifier.foreign.read import format_of, read_file, read_text
 from verifier.search.judge import judge
 from verifier.search.model import Call, Operation
-from verifier.search.models import CAS_REGISTER, KEY_VALUE, MODELS, SET
+from verifier.search.models import CAS_REGISTER, KEY_VALUE, MODELS, SET, starting_at
 
 LOG = """\
 INFO  jepsen.core - Running test: etcd
@@ -69,6 +69,52 @@ def test_a_text_log_as_newer_versions_write_it() -> None:
     first, second = read_text(text).operations
     assert (first.key, first.call.value, first.error) == (5, (1, 2), "[:not-leader 3]")
     assert (second.key, second.call) == (5, Call("read"))
+
+
+STORED = """\
+{stamp} [jepsen test runner] jepsen.core: Command line:
+lein run test --time-limit 180
+{stamp} [jepsen test runner] jepsen.core: Running test:
+{{:remote
+ #jepsen.control.retry.Remote{{:conn nil}}
+                 ({{:type :info,
+                   :f :stop-partition}})
+ :concurrency 5}}
+
+{stamp} [jepsen worker nemesis] jepsen.util: :nemesis\t:info\t:kill\t("n5" "n4")
+{stamp} [jepsen worker 4] jepsen.util: 109\t:invoke\t:read\tnil
+{stamp} [jepsen worker 4] jepsen.client: Exception:  #error {{
+ :cause Command exited on node n2:
+cd /; nc -v 10.0.3.3 8000
+
+STDERR:
+{stamp} [jepsen worker 4] jepsen.util: 109\t:ok\t:read\t0
+{stamp} [jepsen test runner] jepsen.core: {{:valid? true}}
+
+
+Everything looks good!
+"""
+
+
+def test_a_log_as_jepsen_stores_it_with_what_other_loggers_say_over_many_lines() -> None:
+    text = STORED.format(stamp="2022-07-28 07:52:55,480{GMT}\tINFO\t")
+    (one,) = read_text(text).operations
+    assert (one.line, one.call) == (11, Call("read", None, "ok", 0))
+    with pytest.raises(RecordError, match="line 17: cannot read"):
+        read_text(text.replace(":ok\t:read\t0", ":ok"))
+    assert judge([one], CAS_REGISTER).verdict == "violated"
+    assert judge([one], starting_at(CAS_REGISTER, 0)).verdict == "holds"
+
+
+def test_a_history_with_its_answers_filled_in() -> None:
+    text = (
+        "({:process 1, :type :invoke, :f :write, :value 4}\n {:process 1, :type :ok, :f :write, :value 4}\n"
+        " {:process 2  :type :invoke, :f :read, :value 4}\n ; it is 4 by now\n"
+        " {:process 2, :type :ok, :f :read, :value 4}\n {:process 3, :type :invoke, :f :read, :value 4})\n"
+    )
+    assert calls(text) == [Call("write", 4), Call("read", None, "ok", 4), Call("read", None, "unknown")]
+    queue = text.replace(":write", ":enqueue").replace(":read", ":dequeue")
+    assert calls(queue)[1:] == [Call("dequeue", None, "ok", 4), Call("dequeue", None, "unknown")]
 
 
 EDN = """\
