@@ -133,7 +133,7 @@ def _install_worker(environment: Any, runner: Any) -> None:
     def on_route(environment: Any, msg: Any, **_: Any) -> None:
         run = worker.current()
         if run is not None and run.number == msg.data["worker"]:
-            run.take_route(msg.data["routing"])
+            run.take_route(msg.data["routing"], msg.data["orphans"])
 
     def finish(**_: Any) -> None:
         run = worker.current()

@@ -24,6 +24,7 @@ from lastwriter.client.collect import Collector
 from lastwriter.client.credentials import credentials_for
 from lastwriter.client.dispatch import Assignment
 from lastwriter.client.failover import Failover
+from lastwriter.client.heirs import RouteSender
 from lastwriter.client.live import Live
 from lastwriter.client.plan import LoadPlan
 from lastwriter.client.protocol import DynamoClient
@@ -102,6 +103,9 @@ class MasterRun:
         """Worker → when it was noticed."""
         self._live: Live | None = None
         self._failover: Failover | None = None
+        self._routes = RouteSender(
+            self._send_to, lambda: [number for number, _ in self._open_workers()], self._record_of
+        )
         self._task_errors: set[str] = set()
         # Where every load has only so much to do, nobody needs the rest of the phases.
         self._ends_early = bool(plan.phases) and all(load.intents is not None for load in plan.loads)
@@ -166,6 +170,8 @@ class MasterRun:
         elif kind == "lastwriter-routed":
             if self._failover is not None:
                 ahead_ns, facts = self._roll.offset_ns(sender), data["facts"]
+                if facts["event"] == "swept":
+                    self._routes.swept(facts["number"], data["worker"], facts["region"])
                 times = {name: facts[name] - ahead_ns for name in ("since_ns", "at_ns")}
                 self._failover.note({**facts, **times, "worker": data["worker"]})
         elif kind == "lastwriter-done":
@@ -264,7 +270,7 @@ class MasterRun:
 
     def _pid(self, number: int) -> int | None:
         """Of a worker on this host."""
-        client_id = next(client_id for client_id, its_number in self._ids.items() if its_number == number)
+        client_id = self._client_id(number)
         found = self._roll.present(client_id)
         return found.pid if found is not None and self._roll.is_here(client_id) else None
 
@@ -349,9 +355,19 @@ class MasterRun:
         self._begin(t0_ns)
 
     def _send_route(self, routing: Routing) -> None:
-        for number, client_id in self._open_workers():
-            message = {"worker": number, "routing": routing.message()}
-            self._runner.send_message("lastwriter-route", message, client_id)
+        self._look_for_lost()  # who is dead by now leaves its keys to somebody else
+        self._routes.decided(routing)
+
+    def _send_to(self, number: int, message: dict[str, Any]) -> None:
+        self._runner.send_message("lastwriter-route", message, self._client_id(number))
+
+    def _record_of(self, number: int) -> tuple[str | None, str | None]:
+        """Where a worker's record is: on which machine, and in which folder there."""
+        found = self._roll.present(self._client_id(number))
+        return found.kernel if found is not None else None, self._hello.get(number, {}).get("directory")
+
+    def _client_id(self, number: int) -> str:
+        return next(client_id for client_id, its_number in self._ids.items() if its_number == number)
 
     def _say_route(self, region: str, to: str) -> None:
         if self._live is not None:
@@ -393,6 +409,7 @@ class MasterRun:
 
     def _lose(self, number: int) -> None:
         self._lost[number] = time.monotonic_ns()
+        self._routes.lost(number)
         logger.warning("%s; the run goes on", self._loss(number, self._lost[number]))
         if self._live is not None:
             self._live.lost(number)

@@ -4,15 +4,17 @@ A route is what a name service answers: users of a Region that is ill go to anot
 run out, which is at a time of its own within the route's time to live. With the route they learn who is home now, for
 the patterns whose keys have a home. In the moment of a failover the worker reads, in the Region that takes over, every
 key of which its users had a write acknowledged by the Region that is lost: what is missing there is what the failover
-costs. Those reads are recorded under the workload :data:`SWEEP`.
+costs. Those reads are recorded under the workload :data:`SWEEP`. For a worker that has died another one on its machine
+does it, from the record that is there.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import gevent
@@ -20,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lastwriter.client.clock import monotonic_ns
+from lastwriter.client.orphans import acknowledged_in
 from lastwriter.client.protocol import DynamoClient, Reply
 from lastwriter.client.recorder import Recorder, Rows
 from lastwriter.client.table import Table
@@ -115,6 +118,8 @@ class Routes:
         self._recorder, self._users, self._tell, self._table_in = recorder, users, tell, table_in
         self._catch_up, self._seed = catch_up, seed
         self._acknowledged: dict[int, npt.NDArray[np.bool_]] = {}
+        self._swept: set[int] = set()
+        """Decisions after which this worker's own keys are, or were, read."""
         self._following: gevent.Greenlet | None = None
         self._greenlets: list[gevent.Greenlet] = []
 
@@ -132,8 +137,11 @@ class Routes:
                 known = self._acknowledged[code] = grown
             known[key[region == code]] = True
 
-    def take(self, routing: Routing) -> None:
-        """A decision of the master: sweep what is lost, and let the users follow one by one."""
+    def take(self, routing: Routing, orphans: Collection[Path] = ()) -> None:
+        """A decision of the master: sweep what is lost, and let the users follow one by one.
+
+        ``orphans``: records of dead workers, whose keys are swept, too; the master may think of some later.
+        """
         if routing.number > self.now.number:
             if routing.handover_s:
                 wait_ns = int((routing.ttl_s + routing.handover_s) * 1e9)
@@ -143,8 +151,10 @@ class Routes:
                 self._following.kill()
             self._following = gevent.spawn(self._follow, routing)
         self._greenlets = [greenlet for greenlet in self._greenlets if not greenlet.ready()]
+        own = routing.number not in self._swept
+        self._swept.add(routing.number)
         for region, to in routing.lost.items():
-            self._greenlets.append(gevent.spawn(self._sweep, routing, region, to))
+            self._greenlets.append(gevent.spawn(self._sweep, routing, region, to, own, orphans))
 
     def close(self) -> None:
         """The run ends: what is under way is cut short, its reads recorded as such."""
@@ -177,16 +187,40 @@ class Routes:
                     }
                 )
 
-    def _sweep(self, routing: Routing, region: str, to: str) -> None:
+    def _sweep(self, routing: Routing, region: str, to: str, own: bool, orphans: Collection[Path]) -> None:
         self._catch_up()  # what was acknowledged a moment ago counts, too
         began_ns = monotonic_ns()
-        known = self._acknowledged.get(self._recorder.region.of(region), np.zeros(0, np.bool_))
-        keys = [self._recorder.key.texts[code] for code in np.flatnonzero(known).tolist()]
+        swept: set[str] = set()
         unread = itertools.count()
-        ahead = iter(keys)
+        try:
+            if own:
+                known = self._acknowledged.get(self._recorder.region.of(region), np.zeros(0, np.bool_))
+                swept.update(self._recorder.key.texts[code] for code in np.flatnonzero(known).tolist())
+                self._read(to, swept, unread)
+            for orphan in orphans:
+                more = acknowledged_in(orphan, region) - swept
+                swept |= more
+                self._read(to, more, unread)
+        finally:
+            self._tell(
+                {
+                    "event": "swept",
+                    "number": routing.number,
+                    "region": region,
+                    "to": to,
+                    "since_ns": began_ns,
+                    "at_ns": monotonic_ns(),
+                    "keys": len(swept),
+                    "unread": next(unread),
+                }
+            )
+
+    def _read(self, region: str, keys: Collection[str], unread: Iterator[int]) -> None:
+        """Read keys in a Region, some at a time; ``unread`` counts those without an answer."""
+        ahead = iter(list(keys))
 
         def read() -> None:
-            table = self._table_in(to)
+            table = self._table_in(region)
             try:
                 for key in ahead:
                     if not table.get(key).ok:
@@ -199,15 +233,3 @@ class Routes:
             gevent.joinall(readers)
         finally:
             gevent.killall(readers)
-            self._tell(
-                {
-                    "event": "swept",
-                    "number": routing.number,
-                    "region": region,
-                    "to": to,
-                    "since_ns": began_ns,
-                    "at_ns": monotonic_ns(),
-                    "keys": len(keys),
-                    "unread": next(unread),
-                }
-            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -169,10 +169,11 @@ class WorkerRun:
         """The circuit breaker of a Region, of all users of this worker that have one."""
         return self._breakers.setdefault(region, Breaker())
 
-    def take_route(self, message: dict[str, Any]) -> None:
-        """The master has decided where users go."""
+    def take_route(self, message: dict[str, Any], orphans: Iterable[int] = ()) -> None:
+        """The master has decided where users go; ``orphans`` are dead workers of this machine, whose keys are ours."""
         if self.routes is not None and not self.closed:
-            self.routes.take(Routing(**message))
+            records = [self._history / f"worker-{number}.arrow" for number in orphans]
+            self.routes.take(Routing(**message), records)
 
     def client(self, region: str, load: Load) -> DynamoClient:
         """The client of a Region, shared by all users that ask it with the same deadlines."""

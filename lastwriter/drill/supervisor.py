@@ -278,7 +278,7 @@ class Supervisor:
             for info in told
         ]
 
-    def _lost(self, what: str, pid: int, load: _Load) -> None:
+    def _lost(self, what: str, pid: int | None, load: _Load) -> None:
         """Say which part of the load is missing from now on: nobody else can be the processes of a worker."""
         since_s = max(0.0, time.monotonic() - load.start_ns / 1e9)
         everybody = [slot for slots in self._slots for slot in slots]

@@ -14,6 +14,7 @@ import pytest
 
 from lastwriter.client.answer import Answer
 from lastwriter.client.failover import CANARY, HOME, Failover
+from lastwriter.client.heirs import RouteSender
 from lastwriter.client.key_codes import KeyCodes
 from lastwriter.client.keys import Key, KeyChooser
 from lastwriter.client.plan import Health, Keys, Load, LoadPlan
@@ -226,7 +227,12 @@ def test_users_follow_one_by_one_and_what_the_lost_region_acknowledged_is_read_e
         other.add(f"elsewhere-{number}")
     writer.add("refused")
     writer.get("read only")
-    routes.take(Routing(1, {A: B}, {A: (B, 2)}, {A: B}, ttl_s=0.02))
+    dead = Recorder(tmp_path / "worker-1.arrow", 1)
+    gone = Table(dead, Instant(A), "t", A, "w", numbers, KeyCodes(dead, []))
+    for key in ("k-3", "left behind"):
+        gone.add(key)
+    dead.flush()  # and nothing after it: no end mark, either
+    routes.take(Routing(1, {A: B}, {A: (B, 2)}, {A: B}, ttl_s=0.02), [dead.path])
     with gevent.Timeout(20):
         while sum(one["event"] == "switched" for one in told) < 3 or not any(one["event"] == "swept" for one in told):
             gevent.sleep(0.002)
@@ -236,11 +242,40 @@ def test_users_follow_one_by_one_and_what_the_lost_region_acknowledged_is_read_e
         A: (B, 3), B: (B, 3), C: (C, 3),
     }  # fmt: skip
     (swept,) = [one for one in told if one["event"] == "swept"]
-    assert (swept["region"], swept["to"], swept["keys"], swept["unread"]) == (A, B, 20, 1)
+    assert (swept["region"], swept["to"], swept["keys"], swept["unread"]) == (A, B, 21, 1)
     recorder.close()
     rows = [row for batch in WorkerStream(recorder.path) for row in batch.to_pylist() if row["workload"] == SWEEP]
     assert {(row["kind"], row["region"]) for row in rows} == {("read", B)}
-    assert sorted(row["key"] for row in rows) == sorted(f"k-{number}" for number in range(20))
+    assert sorted(row["key"] for row in rows) == sorted([*(f"k-{number}" for number in range(20)), "left behind"])
+
+
+def test_the_keys_of_a_dead_worker_go_to_the_first_one_left_on_its_machine() -> None:
+    sent: list[tuple[int, int, list[int]]] = []
+    there, places = {0, 1, 2, 3}, {0: "here", 1: "there", 2: "there", 3: "there"}
+    sender = RouteSender(
+        lambda worker, message: sent.append((worker, message["routing"]["number"], message["orphans"])),
+        lambda: sorted(there),
+        places.__getitem__,
+    )
+
+    def dies(worker: int) -> None:
+        there.remove(worker)
+        sender.lost(worker)
+
+    dies(1)
+    assert sent == [], "there is nothing to read yet"
+    sender.decided(Routing(1, {A: B}, lost={A: B}))
+    assert sent == [(0, 1, []), (2, 1, [1]), (3, 1, [])]
+    sender.swept(1, 3, A)
+    dies(3)
+    assert len(sent) == 3, "it had read its keys"
+    sender.decided(Routing(2, {B: C}, lost={B: C}))
+    assert sent[3:] == [(0, 2, []), (2, 2, [1, 3])]
+    dies(0)
+    assert len(sent) == 5, "nobody is left where its record is"
+    there.add(1)
+    dies(2)
+    assert sent[5:] == [(1, 2, [2])], "it died in the middle of its sweep"
 
 
 def test_an_older_decision_that_arrives_late_moves_nobody(tmp_path: Path) -> None:

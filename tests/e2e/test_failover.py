@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lastwriter.client.routes import SWEEP
-from tests.e2e.drills import Drill, drill
+from tests.e2e.conftest import Begin
+from tests.e2e.drills import Drill, drill, end, family, of_kind, wait_until_loaded
 from verifier.history.columns import History
 from verifier.history.reader import read_history
 from verifier.history.schema import Outcome
@@ -140,6 +141,39 @@ def test_with_a_handover_only_the_way_there_costs_anything(tmp_path: Path) -> No
     history = read_history(run.directory)
     ends = dict(zip(history.op.tolist(), history.end_ns.tolist(), strict=True))
     assert all(ends[row["op"]] < there.at_ns for row in run.lost)
+
+
+OWN_ITEMS = """
+name: heir
+hypothesis: The items of a worker that has died are read at a failover, too.
+target: {mode: MREC}
+load:
+  - {workload: canary, rate: 30/s, failover: routed, deadline: 1s}
+health: {interval: 300ms, timeout: 300ms, threshold: 3, ttl: 1s}
+phases:
+  - {name: before, duration: 4s}
+  - {name: fault, duration: 6s, faults: [{kind: region-down, regions: [us-east-1]}]}
+"""
+
+
+@pytest.mark.long
+def test_what_a_dead_worker_had_acknowledged_is_read_by_another_one(begin: Begin, tmp_path: Path) -> None:
+    (tmp_path / "heir.yaml").write_text(OWN_ITEMS)
+    process = begin("heir.yaml", "--seed", "1", cwd=tmp_path)
+    wait_until_loaded(process, tmp_path, seconds=2)
+    of_kind(family(process), "--worker")[0].kill()
+    run = end(process, tmp_path)
+    (there,) = only(events(run), "decided")
+    history = read_history(run.directory)
+    (dead,) = {lost.worker for lost in history.lost}
+    writes = np.isin(history.kind, [code for code, kind in enumerate(history.kinds) if kind == "cas"])
+    acknowledged = writes & (history.region == history.regions.index(LOST)) & (history.outcome == Outcome.OK)
+    acknowledged &= history.end_ns < there.at_ns
+    swept = history.workload == history.workloads.index(SWEEP)
+    assert (acknowledged & (history.worker == dead)).any()
+    assert set(history.key[swept].tolist()) == set(history.key[acknowledged].tolist())
+    ((rpo,),) = (fault.rpo for fault in run.verdict.faults)
+    assert (rpo.unread, rpo.decided) == (0, True)
 
 
 RETRY = """
