@@ -24,13 +24,12 @@ from verifier.checks import explain_order
 from verifier.checks.counter_value import check_counter_value
 from verifier.checks.explain import who
 from verifier.checks.findings import ENDLESS, WORST, Found, merge_results, result
-from verifier.checks.layout import AFTER, BEFORE
+from verifier.checks.layout import BEFORE
 from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result, Violation, noted
 from verifier.history.columns import NULL, Bool, History, Int64
 from verifier.history.schema import ABSENT, Kind, Outcome
 
-_START, _READ_CALLED, _COUNTED, _READ_RETURNED = range(4)
 _PLENTY: Final = 1 << 40
 """Increments of a killed worker: more than any counter has."""
 
@@ -206,62 +205,93 @@ def _found(counter: _Counter, slack_ns: int) -> list[Found]:
     return [_missing(counter, early, missing, slack_ns), _phantoms(counter, phantom)]
 
 
-def _swept_through(counter: _Counter) -> tuple[list[int], list[int]]:
+def _swept_through(counter: _Counter) -> tuple[Int64, Int64]:
     """Reads that miss increments, and reads that show some that nobody made; each adds to what was wrong before."""
-    reads, adds, unknown = len(counter.start), len(counter.add_start), len(counter.unknown_start)
-    by_end = np.argsort(counter.add_end, kind="stable")
-    rank = np.empty(adds, np.int64)
-    rank[by_end] = np.arange(adds)
-    # Five runs, each in order of time, which a stable sort only has to merge. Of an increment the place is its rank by
-    # end; of an unanswered one it is below zero.
-    runs = [(_START, counter.unknown_start, -1 - np.arange(unknown)), (_START, counter.add_start, rank)]
-    runs += [(_READ_CALLED, counter.start, np.arange(reads)), (_COUNTED, counter.add_end, rank)]
-    runs += [(_READ_RETURNED, counter.end, np.arange(reads))]
-    orders = [by_end if kind == _COUNTED else np.argsort(times, kind="stable") for kind, times, _ in runs]
-    times = np.concatenate([run[1][order] for run, order in zip(runs, orders, strict=True)])
-    places = np.concatenate([run[2][order] for run, order in zip(runs, orders, strict=True)])
-    kinds = np.repeat([run[0] for run in runs], [len(order) for order in orders])
-    # On a tie calls come first; increments that return together stay in the order of their ranks.
-    order = np.argsort((np.clip(times, BEFORE, AFTER) << 2) + kinds, kind="stable")
-    values, counts = counter.value.tolist(), counter.unknown_count.tolist()
-    least, spare, lost, invented = counter.initial, 0, 0, 0
-    # By rank: called and not counted yet, or not. The first of these that is left returns first.
-    under_way = bytearray(adds)
-    first = 0
-    missing, phantom = [], []
-    for kind, place in zip(kinds[order].tolist(), places[order].tolist(), strict=True):
-        if kind == _COUNTED:
-            if under_way[place]:
-                under_way[place] = 0
-                least += 1
-            first = place
-        elif kind == _START:
-            if place >= 0:
-                under_way[place] = 1
-            else:
-                spare += counts[-1 - place]
-        elif kind == _READ_CALLED:
-            if values[place] < least - lost:
-                missing.append(place)
-                lost = least - values[place]
-        elif values[place] > least:
-            more = values[place] - least
-            while more > 0 and (next_ := under_way.find(1, first)) >= 0:
-                under_way[next_] = 0
-                least, more = least + 1, more - 1
-            if more > 0:
-                used = min(more, spare)
-                least, spare, more = least + used, spare - used, more - used
-                if more > invented:
-                    phantom.append(place)
-                    invented = more
+    initial = counter.initial
+    by_call, by_return = (np.argsort(times, kind="stable") for times in (counter.start, counter.end))
+    shown = counter.value[by_return]
+    # What an earlier read has shown raises nothing, as long as there have been increments enough.
+    raising = shown > np.maximum.accumulate(np.concatenate(([initial], shown)))[:-1]
+    sweep = _Sweep(counter)
+    wanting = sweep.raised(by_return[raising])
+    if wanting.any():
+        sweep = _Sweep(counter)
+        by_return = by_return[shown > initial]
+        wanting = sweep.raised(by_return)
+    phantom = by_return[_records(wanting)] if wanting.any() else by_return[:0]
+    missing = by_call[_records(sweep.least_before(counter.start[by_call]) - counter.value[by_call])]
     return missing, phantom
 
 
-def _missing(counter: _Counter, early: _Counter, places: list[int], slack_ns: int) -> Found:
-    at = np.array(places, np.int64)
+class _Sweep:
+    """The smallest value that one counter can have, as reads are gone through in the order in which they returned.
+
+    Increments have numbers in the order in which they returned. On a tie calls come first, then increments return.
+    """
+
+    def __init__(self, counter: _Counter) -> None:
+        self._counter = counter
+        by_end = np.argsort(counter.add_end, kind="stable")
+        rank = np.empty(len(by_end), np.int64)
+        rank[by_end] = np.arange(len(by_end))
+        self._ended = counter.add_end[by_end]
+        by_start = np.argsort(counter.add_start, kind="stable")
+        self._begun, self._called = counter.add_start[by_start], rank[by_start].tolist()
+        self._uncounted = bytearray(len(by_end))
+        """By number: called, and not counted before it returned."""
+        self._raised_at = self._raised_by = np.zeros(0, np.int64)
+
+    def raised(self, reads: Int64) -> Int64:
+        """Count as many increments as each of these reads needs, in order; how many there were too few for each."""
+        counter, called, uncounted = self._counter, self._called, self._uncounted
+        ends = counter.end[reads]
+        begun = np.searchsorted(self._begun, ends, side="right").tolist()
+        ended = np.searchsorted(self._ended, ends, side="right").tolist()
+        order = np.argsort(counter.unknown_start, kind="stable")
+        unknown = np.concatenate(([0], np.cumsum(counter.unknown_count[order])))
+        spare = unknown[np.searchsorted(counter.unknown_start[order], ends, side="right")].tolist()
+        least, seen, counted, used = counter.initial, 0, 0, 0
+        wanting, raised = np.zeros(len(reads), np.int64), np.zeros(len(reads), np.int64)
+        for at, value in enumerate(counter.value[reads].tolist()):
+            for number in called[seen : begun[at]]:
+                uncounted[number] = 1
+            seen, until = begun[at], ended[at]
+            least += uncounted.count(1, counted, until)
+            counted = until
+            more = value - least
+            if more <= 0:
+                continue
+            # Those that return first before the others, and unanswered ones last.
+            place = until
+            while more > 0 and (place := uncounted.find(1, place)) >= 0:
+                uncounted[place] = 0
+                more -= 1
+            extra = min(more, spare[at] - used)
+            used += extra
+            wanting[at] = more - extra
+            raised[at] = value - least - wanting[at]
+            least += int(raised[at])
+        for number in called[seen:]:
+            uncounted[number] = 1
+        self._raised_at, self._raised_by = ends, np.cumsum(raised)
+        return wanting
+
+    def least_before(self, times: Int64) -> Int64:
+        """The smallest value right before each of these times."""
+        ended = np.concatenate(([0], np.cumsum(np.frombuffer(self._uncounted, np.uint8), dtype=np.int64)))
+        raised = np.concatenate(([0], self._raised_by))
+        returned = ended[np.searchsorted(self._ended, times, side="left")]
+        return self._counter.initial + returned + raised[np.searchsorted(self._raised_at, times, side="left")]
+
+
+def _records(values: Int64) -> Int64:
+    """Places of the values that are greater than zero and than everything before."""
+    return np.flatnonzero(values > np.maximum.accumulate(np.concatenate(([0], values)))[:-1])
+
+
+def _missing(counter: _Counter, early: _Counter, at: Int64, slack_ns: int) -> Found:
     bases, gammas = np.full(len(at), -1, np.int64), np.full(len(at), slack_ns + 1, np.int64)
-    for number, read in enumerate(places[:WORST]):
+    for number, read in enumerate(at[:WORST].tolist()):
         bases[number], gammas[number] = _base(counter, early, read)
     row, replica = counter.row[at], counter.replica[at]
     witness = {"base": bases, "by": row}
@@ -288,8 +318,7 @@ def _base(counter: _Counter, early: _Counter, read: int) -> tuple[int, int]:
     return row, min(gamma, int(counter.start[read] - since[best])) if best else gamma
 
 
-def _phantoms(counter: _Counter, places: list[int]) -> Found:
-    at = np.array(places, np.int64)
+def _phantoms(counter: _Counter, at: Int64) -> Found:
     starts = np.sort(
         np.concatenate((counter.add_start, np.repeat(counter.unknown_start, np.minimum(counter.unknown_count, 1))))
     )

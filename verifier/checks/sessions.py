@@ -24,9 +24,10 @@ not one state but many), as in :mod:`verifier.checks.register`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from verifier.checks.chains import chains_of
 from verifier.checks.findings import ENDLESS, Found, result
@@ -36,6 +37,8 @@ from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, marks_of, 
 from verifier.checks.types import Context, Note, Result, join_notes, noted
 from verifier.history.columns import NULL, Bool, History, Int64, order_by_code
 from verifier.history.schema import ABSENT, Kind, Outcome
+
+T = TypeVar("T", bound=np.generic)
 
 _START: Final = -2
 """Stands for the row of the state that the run began with."""
@@ -232,7 +235,7 @@ def _backwards(steps: _Steps, history: History, lineage: Lineage, slack_ns: int)
     return found
 
 
-def _taken(values: Int64, rows: Int64, otherwise: int) -> Int64:
+def _taken(values: npt.NDArray[T], rows: Int64, otherwise: int) -> npt.NDArray[T]:
     """``values`` of these rows; ``otherwise`` where there is no row."""
     nowhere = rows < 0
     if not nowhere.any():
@@ -272,7 +275,12 @@ def _in_lineage(steps: _Steps, straight: Bool, met_at: Int64, left_at: Int64) ->
 
 def _built_upon(steps: _Steps, astray: Bool, history: History, lineage: Lineage) -> tuple[Int64, Int64]:
     """Steps that met a write which an earlier state of the session is built upon, and the step that left that."""
-    leaving, asked = np.flatnonzero((steps.left >= 0) & astray), np.flatnonzero((steps.met >= 0) & astray)
+    # Only what was built upon something can be newer, and only what something was built upon can be older.
+    built = lineage.parent >= 0
+    above = np.zeros(len(built), np.bool_)
+    above[lineage.parent[built]] = True
+    leaving = np.flatnonzero(_taken(built, steps.left, False) & astray)
+    asked = np.flatnonzero(_taken(above, steps.met, False) & astray)
     if not len(leaving) or not len(asked):
         return asked[:0], asked[:0]
     ancestry = _Ancestry(history, lineage)
