@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from verifier.checks import stock, transactions
-from verifier.checks.explain import item, milliseconds, name, region, who
+from verifier.checks.explain import milliseconds
+from verifier.checks.story import Story
 from verifier.checks.types import Context, Replica, Violation
 from verifier.history.columns import NULL, History
 from verifier.history.schema import Outcome
@@ -14,40 +15,10 @@ from verifier.history.schema import Outcome
 
 def items(history: History, context: Context, found: Violation) -> str:
     """Every rule of these checks."""
-    return _RULES[str(found.facts.get("rule"))](_Told(history, context, found))
+    return _RULES[str(found.facts.get("rule"))](Story(history, context, found))
 
 
-class _Told:
-    """A finding with its roles."""
-
-    def __init__(self, history: History, context: Context, found: Violation) -> None:
-        self.history, self.context, self.found = history, context, found
-        rows = found.facts.get("rows")
-        self.rows: dict[str, int] = (
-            {role: row for role, row in rows.items() if row >= 0} if isinstance(rows, dict) else {}
-        )
-        self.final = found.facts.get("final")
-        self.key = item(history, found)
-
-    def who(self, role: str) -> str:
-        return who(self.history, self.context, self.rows[role]) if role in self.rows else "what the run began with"
-
-    def brief(self, role: str) -> str:
-        row = self.rows.get(role)
-        return "what the run began with" if row is None else f"{region(self.history, row)}'s {name(self.history, row)}"
-
-    def blamed(self) -> str:
-        """The operation or final item that shows what cannot be."""
-        return f"The final item of {self.final}" if self.final is not None and "by" not in self.rows else self.who("by")
-
-    def key_of(self, role: str) -> str:
-        return self.history.keys[int(self.history.key[self.rows[role]])]
-
-    def column(self, column: str, role: str) -> int:
-        return int(getattr(self.history, column)[self.rows[role]])
-
-
-def _torn(told: _Told) -> str:
+def _torn(told: Story) -> str:
     gamma = told.found.gamma_ns
     why = f", which had been answered {milliseconds(gamma)} before that transaction began" if gamma is not None else ""
     return (
@@ -57,14 +28,14 @@ def _torn(told: _Told) -> str:
     )
 
 
-def _long_fork(told: _Told) -> str:
+def _long_fork(told: Story) -> str:
     return (
         f"{told.who('one')} and {told.who('by')} each read the same items of one Region at once, and cannot be put in "
         f"any order: the first shows {told.key_of('one_beside')} newer than the second, and {told.key_of('one')} older."
     )
 
 
-def _total(told: _Told) -> str:
+def _total(told: Story) -> str:
     row = told.rows.get("by")
     op = None if row is None else int(told.history.op[row])
     where = None if told.final is None else str(told.final)
@@ -78,11 +49,11 @@ def _total(told: _Told) -> str:
     )
 
 
-def _element(told: _Told) -> str:
+def _element(told: Story) -> str:
     return f"element {told.column('value', 'element')} of {told.key}"
 
 
-def _lost_element(told: _Told) -> str:
+def _lost_element(told: Story) -> str:
     seen = f", {told.brief('shown')} had shown it" if "shown" in told.rows else ""
     return (
         f"{told.who('element')} added {_element(told)} and was acknowledged{seen}, and nobody removed it; but "
@@ -90,16 +61,16 @@ def _lost_element(told: _Told) -> str:
     )
 
 
-def _missing_element(told: _Told) -> str:
+def _missing_element(told: Story) -> str:
     proof = f"{told.who('shown')} had shown it" if "shown" in told.rows else f"{told.who('element')} had been answered"
-    gap = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "before"
+    gap = told.gap("before")
     return (
         f"{told.blamed()} does not show {_element(told)}, though {proof} before that began, and no removal can have "
         f"taken effect by its end ({gap} apart)."
     )
 
 
-def _early_element(told: _Told) -> str:
+def _early_element(told: Story) -> str:
     if told.history.outcome[told.rows["element"]] == Outcome.FAIL:
         return f"{told.blamed()} shows {_element(told)}, whose addition was refused: {told.who('element')}."
     return (
@@ -107,33 +78,33 @@ def _early_element(told: _Told) -> str:
     )
 
 
-def _seen_again(told: _Told) -> str:
-    gap = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "after"
+def _seen_again(told: Story) -> str:
+    gap = told.gap("after")
     return (
         f"{told.blamed()} shows {_element(told)} again, {gap} after {told.who('removal')} had removed it; nobody added "
         "it a second time."
     )
 
 
-def _nobodys_element(told: _Told) -> str:
+def _nobodys_element(told: Story) -> str:
     return f"{told.blamed()} shows an element of {told.key} that nobody added."
 
 
-def _repeat(told: _Told) -> str:
+def _repeat(told: Story) -> str:
     return (
         f"{told.who('first')} and {told.who('by')} both became entry {told.column('value', 'by'):,} of {_ledger(told)}."
     )
 
 
-def _reorder(told: _Told) -> str:
-    gap = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "long"
+def _reorder(told: Story) -> str:
+    gap = told.gap("long")
     return (
         f"{told.who('by')} became entry {told.column('value', 'by'):,} of {_ledger(told)}, though "
         f"{told.who('later')} had been answered as entry {told.column('value', 'later'):,} {gap} before that began."
     )
 
 
-def _gap(told: _Told) -> str:
+def _gap(told: Story) -> str:
     if "gone" in told.rows:
         return (
             f"Entry {told.column('value', 'gone'):,} of {_ledger(told)} is missing from every final replica, though "
@@ -149,12 +120,12 @@ def _gap(told: _Told) -> str:
     )
 
 
-def _ledger(told: _Told) -> str:
+def _ledger(told: Story) -> str:
     rows = (told.history.key == told.found.key) & (told.history.logical_key >= 0)
     return told.history.logical_keys[int(told.history.logical_key[rows][0])] if rows.any() else told.key
 
 
-def _below_zero(told: _Told) -> str:
+def _below_zero(told: Story) -> str:
     if "by" in told.rows:
         return f"{told.who('by')} left {told.column('result', 'by'):,} of {told.key}: less than nothing."
     replica = told.context.final[str(told.final)]
@@ -162,7 +133,7 @@ def _below_zero(told: _Told) -> str:
     return f"The final item of {told.final} holds {value:,} of {told.key}: less than nothing."
 
 
-def _oversold(told: _Told) -> str:
+def _oversold(told: Story) -> str:
     supply, taken, _ = stock.supply_of(told.history, told.context, told.found.key)
     return (
         f"{told.who('by')} was given {told.column('value', 'by'):,} of {told.key}, of which all that there ever was "
@@ -170,7 +141,7 @@ def _oversold(told: _Told) -> str:
     )
 
 
-def _miscounted(told: _Told) -> str:
+def _miscounted(told: Story) -> str:
     supply, sure, perhaps = stock.supply_of(told.history, told.context, told.found.key)
     replica = told.context.final[str(told.final)]
     value = int(replica.value[replica.key == told.found.key][0])
@@ -185,35 +156,35 @@ def _miscounted(told: _Told) -> str:
     )
 
 
-def _in_stream(told: _Told) -> str:
+def _in_stream(told: Story) -> str:
     return f"the stream of {told.final}"
 
 
-def _repeated_record(told: _Told) -> str:
+def _repeated_record(told: Story) -> str:
     return f"{told.who('by')} is told twice by {_in_stream(told)}."
 
 
-def _out_of_order(told: _Told) -> str:
+def _out_of_order(told: Story) -> str:
     return (
         f"{told.who('by')} is told by {_in_stream(told)} before the change that it was made upon: the records of "
         f"{told.key} are out of order."
     )
 
 
-def _without_effect(told: _Told) -> str:
+def _without_effect(told: Story) -> str:
     return (
         f"The stream of {told.final} tells that {told.key} became {told.who('by')}, but the next change of it there "
         f"began at {told.brief('before')} again: what lost changes nothing, and must not be told."
     )
 
 
-def _missing_record(told: _Told) -> str:
+def _missing_record(told: Story) -> str:
     if "by" not in told.rows:
         return f"A change of {told.key} is missing from {_in_stream(told)}: its records are no chain."
     return f"{told.who('by')} changed {told.key} in {told.final}, and {_in_stream(told)} does not tell it."
 
 
-def _index_differs(told: _Told) -> str:
+def _index_differs(told: Story) -> str:
     table, index = (one[str(told.final)] for one in (told.context.final, told.context.index))
 
     def shown(items: Replica) -> str:
@@ -227,8 +198,8 @@ def _index_differs(told: _Told) -> str:
     )
 
 
-def _gone_early(told: _Told) -> str:
-    left = milliseconds(told.found.gamma_ns) if told.found.gamma_ns is not None else "some time"
+def _gone_early(told: Story) -> str:
+    left = told.gap("some time")
     return (
         f"{told.who('by')} shows no {told.key} any more, {left} before the end that its last acknowledged write had "
         "set, and nobody had deleted it: it was gone before its time."
@@ -239,7 +210,7 @@ def _lower(text: str) -> str:
     return text[0].lower() + text[1:] if text.startswith("The ") else text
 
 
-_RULES: Final[Mapping[str, Callable[[_Told], str]]] = {
+_RULES: Final[Mapping[str, Callable[[Story], str]]] = {
     "torn": _torn,
     "long fork": _long_fork,
     "total": _total,

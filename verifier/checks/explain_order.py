@@ -1,8 +1,7 @@
 """Sentences for the checks that judge order: registers, counters, and what a Region shows one after the other.
 
-A finding of these checks has a rule, and its witness operations have roles in the story (``facts["rows"]``): ``by`` is
-the operation that cannot be, unless a replica's final item is (``facts["final"]``); ``write`` or ``increment`` made the
-state that it shows, ``later`` a newer one, which ``in_place`` proves to have been there.
+A finding of these checks has a rule, and its witness operations have roles (:mod:`verifier.checks.story`): ``write`` or
+``increment`` made the state that ``by`` shows, ``later`` a newer one, which ``in_place`` proves to have been there.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from verifier.checks.explain import item, milliseconds, name, region, seconds, who
+from verifier.checks.explain import milliseconds, region, seconds, who
+from verifier.checks.story import Story
 from verifier.checks.types import Context, Violation
 from verifier.history.columns import NULL, History
 from verifier.history.schema import Outcome, short
@@ -18,49 +18,11 @@ from verifier.history.schema import Outcome, short
 
 def order(history: History, context: Context, found: Violation) -> str:
     """Every rule of the checks of registers and counters and of ``check_region_order``."""
-    story = _Story(history, context, found)
+    story = Story(history, context, found)
     return _RULES.get(str(found.facts.get("rule")), _contradiction)(story)
 
 
-class _Story:
-    """A finding with its roles."""
-
-    def __init__(self, history: History, context: Context, found: Violation) -> None:
-        self.history, self.context, self.found = history, context, found
-        rows = found.facts.get("rows")
-        self.roles: dict[str, int] = rows if isinstance(rows, dict) else {}
-        self.rows = {role: row for role, row in self.roles.items() if row >= 0}
-        final = found.facts.get("final")
-        self.final = str(final) if final is not None else None
-
-    def who(self, role: str) -> str:
-        """An operation in full; the start of the run where it has no row."""
-        return who(self.history, self.context, self.rows[role]) if role in self.rows else "what the run began with"
-
-    def brief(self, *roles: str) -> str:
-        """``us-east-1's increment 0:17``, of the first role that has a row."""
-        for role in roles:
-            if role in self.rows:
-                return f"{region(self.history, self.rows[role])}'s {name(self.history, self.rows[role])}"
-        return "what the run began with"
-
-    def blamed(self) -> str:
-        """The operation or final item that cannot be."""
-        if self.final is not None and "by" not in self.rows:
-            return f"The final {item(self.history, self.found)} of {self.final}"
-        return self.who("by")
-
-    def is_read(self, role: str) -> bool:
-        """Whether the operation only looked."""
-        row = self.rows.get(role)
-        return row is None or self.history.kinds[self.history.kind[row]].startswith("read")
-
-    def gap(self) -> str:
-        """Γ in words: how long the one had been over before the other began."""
-        return milliseconds(self.found.gamma_ns) if self.found.gamma_ns is not None else "only"
-
-
-def _stale(story: _Story) -> str:
+def _stale(story: Story) -> str:
     history, found = story.history, story.found
     sentence = story.blamed()
     if story.is_read("by"):
@@ -82,7 +44,7 @@ def _stale(story: _Story) -> str:
     return f"{sentence}. It was behind by at least {' and '.join(behind)}." if behind else f"{sentence}."
 
 
-def _lost_update(story: _Story) -> str:
+def _lost_update(story: Story) -> str:
     history, first, second = story.history, story.rows["first"], story.rows["second"]
     if "base" in story.roles:
         return (
@@ -97,43 +59,43 @@ def _lost_update(story: _Story) -> str:
     return f"{story.who('second')} overlaps what {story.who('first')} shows: one of two increments is lost."
 
 
-def _early(story: _Story) -> str:
+def _early(story: Story) -> str:
     role = "write" if "write" in story.rows else "increment"
     return f"{story.blamed()} shows {story.who(role)}, which began {story.gap()} after that had been answered."
 
 
-def _nobody(story: _Story) -> str:
+def _nobody(story: Story) -> str:
     row = story.rows.get("by")
     mark = int(story.history.saw[row]) if row is not None else NULL
     return f"{story.blamed()} shows {f'the mark {mark}' if mark != NULL else 'the mark of a write'}, which nobody made."
 
 
-def _refused(story: _Story) -> str:
+def _refused(story: Story) -> str:
     error = story.history.error[story.rows["write"]]
     refusal = story.history.errors[error] if error >= 0 else "a refusal"
     return f"{story.blamed()} shows {story.who('write')}, which was answered with {refusal} and so wrote nothing."
 
 
-def _foreign(story: _Story) -> str:
+def _foreign(story: Story) -> str:
     shown = f": {story.who('shown')}" if "shown" in story.rows else ""
     return f"{story.who('write')} was answered with the mark of another write{shown}."
 
 
-def _condition(story: _Story) -> str:
+def _condition(story: Story) -> str:
     return (
         f"{story.who('write')} was to succeed only on {story.brief('expected')}, and did, "
         f"but was applied to {story.brief('before')}."
     )
 
 
-def _circle(story: _Story) -> str:
+def _circle(story: Story) -> str:
     return (
         f"{story.who('write')} says that it was applied to {story.who('before')}, and that, write by write, to itself: "
         "no order of writes does this."
     )
 
 
-def _late(story: _Story) -> str:
+def _late(story: Story) -> str:
     if story.found.stale_ms is not None:
         return _stale(story)
     proof = f" ({story.who('in_place')} had shown it)" if story.rows.get("in_place") != story.rows.get("later") else ""
@@ -143,19 +105,19 @@ def _late(story: _Story) -> str:
     )
 
 
-def _below(story: _Story) -> str:
-    return f"{story.blamed()} shows less than counter {item(story.history, story.found)} had when the run began."
+def _below(story: Story) -> str:
+    return f"{story.blamed()} shows less than counter {story.key} had when the run began."
 
 
-def _surplus(story: _Story) -> str:
+def _surplus(story: Story) -> str:
     when = seconds(story.context, story.history, story.found.at_ns)
     return (
-        f"{story.blamed()} shows more than all increments of {item(story.history, story.found)} that had begun by "
+        f"{story.blamed()} shows more than all increments of {story.key} that had begun by "
         f"{when} can have made: some were applied twice, or by nobody."
     )
 
 
-def _backwards(story: _Story) -> str:
+def _backwards(story: Story) -> str:
     where = story.final if "by" not in story.rows else region(story.history, story.rows["by"])
     before = f" (in {story.who('before')})" if story.rows.get("before") not in (None, story.rows.get("newer")) else ""
     return (
@@ -164,17 +126,16 @@ def _backwards(story: _Story) -> str:
     )
 
 
-def _created_again(story: _Story) -> str:
-    name_of_item = item(story.history, story.found)
+def _created_again(story: Story) -> str:
     if "first" not in story.rows:
-        return f"{story.who('second')} created {name_of_item}, which the run began with and nobody deleted."
+        return f"{story.who('second')} created {story.key}, which the run began with and nobody deleted."
     return (
-        f"{story.who('first')} and {story.who('second')} both created {name_of_item} on condition that there was "
+        f"{story.who('first')} and {story.who('second')} both created {story.key} on condition that there was "
         "no such item, and no deletion can have come between: one replaced the other."
     )
 
 
-def _session(story: _Story) -> str:
+def _session(story: Story) -> str:
     history = story.history
     before, newer, by = story.rows["before"], story.rows["newer"], story.rows["by"]
     if before == newer:
@@ -191,11 +152,11 @@ def _session(story: _Story) -> str:
     return f"Process {int(history.process[by])} {left}. Then {met}{proof}."
 
 
-def _contradiction(story: _Story) -> str:
+def _contradiction(story: Story) -> str:
     history, found = story.history, story.found
     listed = "; ".join(who(history, story.context, row) + _shows(history, row) for row in found.rows)
     slack = f" Clocks off by more than {milliseconds(found.gamma_ns)} would explain it." if found.gamma_ns else ""
-    return f"No order of the operations on {item(history, found)} explains what these saw: {listed}.{slack}"
+    return f"No order of the operations on {story.key} explains what these saw: {listed}.{slack}"
 
 
 def _shows(history: History, row: int) -> str:
@@ -209,7 +170,7 @@ def _shows(history: History, row: int) -> str:
     return f" {verb} write {short(mark)}" if mark >= 0 else ""
 
 
-_RULES: Final[Mapping[str, Callable[[_Story], str]]] = {
+_RULES: Final[Mapping[str, Callable[[Story], str]]] = {
     "stale": _stale,
     "lost update": _lost_update,
     "early": _early,

@@ -78,7 +78,7 @@ def test_what_no_final_item_has_is_lost_once() -> None:
     unread = build([add(0, 5)], final=final)
     assert rules(check_sets(*unread)) == ["lost element"]
     sentence = finding("sets", items, *unread, check_sets(*unread).violations[0]).sentence
-    assert "the final item of us-east-1 does not have it" in sentence
+    assert "the final k of us-east-1 does not have it" in sentence
 
 
 def test_what_comes_back_in_a_final_item_is_seen_again() -> None:
