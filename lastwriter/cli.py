@@ -5,6 +5,7 @@ Imports stand inside the commands, so that ``--help`` answers at once.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from lastwriter.errors import RunAborted, UserError
+from lastwriter.unread import be_patient
 from verifier.errors import RecordError
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ _EXIT_CODES: Final = "Exit code: 0 expectations met, 1 not met, 2 wrong use, 3 i
 def main() -> None:
     """Entry point: one line for what a user can mend, a traceback only with ``--debug``."""
     debug = "--debug" in sys.argv[1:]
+    be_patient()
+    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C, so that nothing is left behind
+        if signal.getsignal(number) == signal.SIG_DFL:  # and not if `nohup` says to go on
+            signal.signal(number, _interrupt)
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Abort:
@@ -44,9 +50,10 @@ def main() -> None:
             raise
         codes: dict[type[Exception], int] = {UserError: WRONG_USE, RecordError: INCONCLUSIVE, RunAborted: ABORTED}
         _fail(str(error), codes[type(error)])
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has gone (`| head`)
-        sys.exit(0)
+    except MemoryError:
+        if debug:
+            raise
+        _fail("memory ran out (`verify` takes less with --memory 500MB --jobs 1)", ABORTED)
     except OSError as error:
         if debug:
             raise
@@ -55,6 +62,10 @@ def main() -> None:
         if debug:
             raise
         _fail(f"this is a bug in lastwriter: {type(error).__name__}: {error} (--debug shows where)", ABORTED)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _fail(line: str, code: int) -> None:
@@ -167,8 +178,9 @@ def run(
 @click.argument("run_name", metavar="RUN|FILE")
 @_results_option
 @click.option("--model", metavar="NAME|FILE.py:NAME", help="Judge a history from elsewhere, by this model.")
-@click.option("--deadline", default="60s", show_default=True, help="Give up after this long (with --model).")
+@click.option("--deadline", metavar="TIME", help="Give up the general search after so long [30s; with --model 60s].")
 @click.option("--memory", metavar="SIZE", help="Use no more: of all processes [2GB]; with --model, give up [1GiB].")
+@click.option("--search-memory", metavar="SIZE", help="Give up the general search of a RUN at so much [1GiB].")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes that judge a large run [one a core].")
 @click.option("--scheduler", metavar="tcp://HOST:PORT", help="Judge on this Dask cluster (lastwriter[cluster]).")
 @click.option(
@@ -188,15 +200,16 @@ def run(
 @click.option(
     "--picture",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw how far the search got: .html or .svg (with --model).",
+    help="Draw how far the general search got: .html or .svg.",
 )
 @_debug_option
 def verify(
     run_name: str,
     results: Path,
     model: str | None,
-    deadline: str,
+    deadline: str | None,
     memory: str | None,
+    search_memory: str | None,
     jobs: int | None,
     scheduler: str | None,
     output: Path | None,
@@ -225,23 +238,20 @@ def verify(
         from lastwriter.verify_file import FileOptions, verify_file
 
         options = FileOptions(
-            model, deadline, memory, "drop" if refusals == "drop" else "judge", export, picture, initial
+            model, deadline or "60s", memory, "drop" if refusals == "drop" else "judge", export, picture, initial
         )
         return verify_file(Path(run_name), options, click.echo)
     if Path(run_name).is_file():
         raise UserError(f"{run_name} is a file: say by which --model to judge it, for example --model cas-register")
-    if picture is not None:
-        raise UserError("--picture draws a history that is judged by a --model; `lastwriter report RUN` draws a run")
     from lastwriter.verify_run import RunOptions, verify_run
 
-    verdict, where = verify_run(run_name, results, RunOptions(memory, jobs, scheduler, output))
+    verdict, made = verify_run(
+        run_name, results, RunOptions(memory, jobs, scheduler, output, deadline, search_memory, picture, export)
+    )
     _say(verdict)
-    click.echo(f"\nverdict: {where}")
-    if export is not None:
-        from lastwriter.drill.runs import find_run
-        from lastwriter.verify_file import export_run
-
-        export_run(find_run(run_name, results), export, click.echo)
+    click.echo()
+    for what, where in made.items():
+        click.echo(f"{what}: {where}")
     return _code(verdict)
 
 
@@ -258,13 +268,15 @@ def report(run_name: str, open_it: bool, results: Path) -> None:
       lastwriter report latest --open
     """
     from lastwriter.drill.runs import find_run
+    from lastwriter.verify_run import progress_bar
     from verifier.report import write_report
     from verifier.verify import verify as judge
 
     directory = find_run(run_name, results)
-    if not directory.verdict.exists():
-        judge(directory.path)
-    path = write_report(directory)
+    with progress_bar(sys.stderr) as progress:
+        if not directory.verdict.exists():
+            judge(directory.path, progress=progress)
+        path = write_report(directory, progress)
     click.echo(str(path))
     if open_it:
         click.launch(path.resolve().as_uri())

@@ -16,7 +16,7 @@ from verifier.foreign.export import SUFFIXES, export
 from verifier.foreign.read import read_file
 from verifier.foreign.run import operations_of_run
 from verifier.rundir import RunDirectory, write_atomically
-from verifier.search.judge import judge, sentences
+from verifier.search.judge import Judged, judge, sentences
 from verifier.search.linearise import Limits
 from verifier.search.model import load_model
 from verifier.search.models import MODELS, starting_at
@@ -45,10 +45,8 @@ class FileOptions:
 
 def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) -> int:
     """Judge a file; the exit code: 0 holds, 1 violated, 3 otherwise. ``say`` takes every line of the answer."""
-    limits = Limits(_seconds(options.deadline), memory_bytes(options.memory or "1GiB"))
-    draw = {".html": html, ".svg": svg}.get(options.picture.suffix) if options.picture is not None else None
-    if options.picture is not None and draw is None:
-        raise UserError(f"--picture {options.picture}: a picture is called .html or .svg")
+    limits = Limits(seconds_of(options.deadline), memory_bytes(options.memory or "1GiB"))
+    draw = None if options.picture is None else drawing(options.picture, f"{path.name} as a {options.model}")
     if not path.is_file():
         raise UserError(f"{path}: no such file; --model judges a file, not a run")
     try:
@@ -60,7 +58,7 @@ def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) ->
             model = starting_at(model, edn.whole(options.initial))
         except RecordError as error:
             raise UserError(f"--initial: {error}") from error
-    _check_export(options.export)
+    check_export(options.export)
     history = read_file(path)
     if options.export is not None:
         export(history.operations, options.export)
@@ -76,30 +74,36 @@ def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) ->
     say(f"{model.name}: {WORDS[judged.verdict]}")
     for line in sentences(judged):
         say(line)
-    if draw is not None and options.picture is not None:
-        write_atomically(options.picture, draw(judged, f"{path.name} as a {model.name}"))
+    if draw is not None:
+        draw(judged)
         say(f"picture: {options.picture}")
     if options.export is not None:
         say(f"export: {options.export}")
     return _CODES.get(judged.verdict, _INCONCLUSIVE)
 
 
-def export_run(directory: RunDirectory, path: Path, say: Callable[[str], None]) -> None:
-    """Write a run's operations for other checkers."""
-    _check_export(path)
+def export_run(directory: RunDirectory, path: Path) -> str:
+    """Write a run's operations for other checkers; says where and what."""
     operations, notes = operations_of_run(directory)
     export(operations, path)
-    for note in notes:
-        say(note)
-    say(f"export: {path} ({len(operations):,} operations)")
+    return "\n".join([f"{path} ({len(operations):,} operations)", *notes])
 
 
-def _check_export(path: Path | None) -> None:
+def check_export(path: Path | None) -> None:
     if path is not None and path.suffix not in SUFFIXES:
         raise UserError(f"--export {path}: an export is called {' or '.join(SUFFIXES)}")
 
 
-def _seconds(text: str) -> float:
+def drawing(path: Path, title: str) -> Callable[[Judged], None]:
+    """What draws how far a search got into a file; raises :class:`UserError` for a file of another kind."""
+    draw = {".html": html, ".svg": svg}.get(path.suffix)
+    if draw is None:
+        raise UserError(f"--picture {path}: a picture is called .html or .svg")
+    return lambda judged: write_atomically(path, draw(judged, title))
+
+
+def seconds_of(text: str) -> float:
+    """A ``--deadline`` in seconds; raises :class:`UserError`."""
     try:
         return parse_duration(text)
     except ValueError as error:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
 from lastwriter.drill.runs import find_run
 from lastwriter.errors import UserError
-from lastwriter.verify_file import memory_bytes
+from lastwriter.verify_file import check_export, drawing, export_run, memory_bytes, seconds_of
+from verifier.checks.types import SEARCH_LIMITS
 from verifier.engine import DEFAULT_MEMORY_BYTES, Limits
-from verifier.remote import is_url
+from verifier.remote import Place, is_url
 from verifier.rundir import RunDirectory
+from verifier.search.judge import Judged
 from verifier.verdict import Verdict
 from verifier.verify import verify
 
@@ -27,26 +29,63 @@ class RunOptions:
     jobs: int | None = None
     scheduler: str | None = None
     output: Path | None = None
+    deadline: str | None = None
+    search_memory: str | None = None
+    """Of the general search; null: 30 s and 1 GiB."""
+    picture: Path | None = None
+    export: Path | None = None
 
 
-def verify_run(name: str, results: Path, options: RunOptions, stream: TextIO | None = None) -> tuple[Verdict, str]:
-    """The verdict, and where it stands. Progress goes to ``stream`` (standard error), if that is a terminal."""
+def verify_run(
+    name: str, results: Path, options: RunOptions, stream: TextIO | None = None
+) -> tuple[Verdict, dict[str, str]]:
+    """The verdict, and where it (and what else was asked for) stands. Progress goes to ``stream`` (standard error), if
+    that is a terminal."""
     memory = DEFAULT_MEMORY_BYTES if options.memory is None else memory_bytes(options.memory)
     limits = Limits(memory, options.jobs)
+    search = SEARCH_LIMITS
+    if options.deadline is not None:
+        search = replace(search, deadline_s=seconds_of(options.deadline))
+    if options.search_memory is not None:
+        search = replace(search, memory_bytes=memory_bytes(options.search_memory))
+    made: dict[str, str] = {}
+
+    def picture(judged: Judged) -> None:
+        assert draw is not None
+        if judged.parts:
+            draw(judged)
+            made["picture"] = str(options.picture)
+        else:
+            made["picture"] = "nothing to draw: the general search found an order of every key that it was asked about"
+
+    draw = None if options.picture is None else drawing(options.picture, f"{name.rpartition('/')[2]}: general search")
+    check_export(options.export)
     if options.scheduler is not None and options.jobs is not None:
         raise UserError(
             "--jobs is of this machine, and with --scheduler the cluster does the work: leave one of them out"
         )
     where = name.rstrip("/") if is_url(name) else str(find_run(name, results).path)
-    with _shown(stream if stream is not None else sys.stderr) as progress:
-        verdict = verify(where, progress=progress, limits=limits, scheduler=options.scheduler, output=options.output)
+    with progress_bar(stream if stream is not None else sys.stderr) as progress:
+        verdict = verify(
+            where,
+            progress=progress,
+            limits=limits,
+            scheduler=options.scheduler,
+            output=options.output,
+            search=search,
+            picture=None if draw is None else picture,
+        )
+    stands = f"{where}/verdict.json" if is_url(where) else str(RunDirectory(where).verdict)
     if options.output is not None:
-        return verdict, str(RunDirectory(options.output).verdict)
-    return verdict, f"{where}/verdict.json" if is_url(where) else str(RunDirectory(where).verdict)
+        stands = str(RunDirectory(options.output).verdict)
+    if options.export is not None:
+        with Place(where).at_hand() as directory:
+            made |= {"export": export_run(directory, options.export)}
+    return verdict, {"verdict": stands, **made}
 
 
 @contextlib.contextmanager
-def _shown(stream: TextIO) -> Iterator[Callable[[str, float], None] | None]:
+def progress_bar(stream: TextIO) -> Iterator[Callable[[str, float], None] | None]:
     """A bar with what is being done, gone when it is done; nothing where nobody looks."""
     if not stream.isatty():
         yield None

@@ -80,10 +80,10 @@ def context_of_run(directory: RunDirectory) -> Context:
     )
 
 
-def read_context(path: Path) -> tuple[History, Context]:
-    """Everything that a run left, ready to be checked. Raises :class:`RecordError`."""
+def read_context(path: Path, context: Context | None = None) -> tuple[History, Context]:
+    """Everything that a run left, ready to be checked; ``context`` where the run's is known. Raises RecordError."""
     directory = RunDirectory(path)
-    context = context_of_run(directory)
+    context = context or context_of_run(directory)
     history = read_history(directory, replica_keys(directory))
     if context.clocks is not None:
         history = context.clocks.corrected(history)

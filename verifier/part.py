@@ -24,6 +24,7 @@ from verifier.checks import explain
 from verifier.checks.findings import candidates, listed, severity
 from verifier.checks.ledger import balance_of
 from verifier.checks.registry import CHECK, CheckRow
+from verifier.checks.searched import drawn
 from verifier.checks.types import Context, Result, Violation, counted, join_notes, pieces_of
 from verifier.contract import applicable, violations
 from verifier.history.columns import History
@@ -36,6 +37,7 @@ from verifier.outputs.lost import lost_lines
 from verifier.patterns import count_intents
 from verifier.rpo import Losses, losses_of
 from verifier.rto import count_windows
+from verifier.search.judge import Part as Searched
 from verifier.staleness import Stale, stale_of
 from verifier.tally import Tally, failure
 from verifier.verdict import Finding, merge
@@ -87,6 +89,8 @@ class Part:
     """Of users' waiting after faults (:mod:`verifier.rto`)."""
     losses: Losses
     """Of failovers (:mod:`verifier.rpo`)."""
+    searched: tuple[Searched, ...]
+    """Some of the keys that the general search found no order of, or did not finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def examine(history: History, context: Context, asked: Sequence[Asked], say: Say
         intents=count_intents(attempts, context, balance),
         windows=count_windows(attempts, context),
         losses=losses_of(history, context, balance),
+        searched=drawn(context),
     )
 
 

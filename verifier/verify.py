@@ -43,9 +43,12 @@ from verifier.part import Asked, Concluded, Part, conclude, copy_lost, examine, 
 from verifier.patterns import intents_row
 from verifier.remote import Place
 from verifier.rundir import RunDirectory, RunInfo
+from verifier.search.judge import Judged, witness_of
+from verifier.search.linearise import Limits as Search
+from verifier.search.models import CAS_REGISTER
 from verifier.staleness import staleness_of
 from verifier.tally import added
-from verifier.verdict import VERDICT_SCHEMA, CheckSummary, Verdict
+from verifier.verdict import VERDICT_SCHEMA, CheckSummary, Verdict, merge
 from verifier.whole import Whole
 from verifier.windows import marked_seconds, seconds_marked
 
@@ -63,13 +66,16 @@ def verify(
     limits: Limits | None = None,
     scheduler: str | None = None,
     output: Path | None = None,
+    search: Search | None = None,
+    picture: Callable[[Judged], None] | None = None,
 ) -> Verdict:
     """Judge a run and write verdict.json, findings.parquet, lost.jsonl, junit.xml and summary.md into its directory.
 
     ``path`` may be a URL (:mod:`verifier.remote`); ``scheduler`` is that of a Dask cluster (:mod:`verifier.cluster`)
     which judges the parts; ``output`` is another directory for the files. What is concluded depends on none of these,
-    nor on the limits. Raises :class:`RecordError` (one line) for a record that cannot be read or trusted; nothing is
-    written then.
+    nor on the limits; ``search`` says when the general search gives up (in each part, where there are several), and
+    ``picture`` is given what it found no order of, or did not finish. Raises :class:`RecordError` (one line) for a
+    record that cannot be read or trusted; nothing is written then.
     """
     say = progress or _silent
     limits = limits or Limits()
@@ -81,18 +87,22 @@ def verify(
         place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory,
     ):
         context = context_of_run(directory)
+        if search is not None:
+            context = replace(context, search=search)
         expectations = applying(expectations_of(context.run, directory), context.mode)
         asked = [(expectation.metric, expectation.selection) for expectation in expectations]
         if scheduler is None:
             judging = _judged(directory, context, asked, limits, say)
         else:
             judging = _judged_elsewhere(scheduler, place, directory, context, asked, limits, say)
-        with judging as judged:
+        with judging as together:
             say("putting it into words", 0.87)
-            verdict = _verdict(judged, expectations, unread_replicas(directory, context.run))
+            verdict = _verdict(together, expectations, unread_replicas(directory, context.run))
             say("writing the verdict", 0.9)
             into = directory if output is None else RunDirectory(output)
-            written = _write(into, judged, verdict)
+            written = _write(into, together, verdict)
+            if picture is not None:
+                picture(_searched(together.parts))
         if place.is_remote and output is None:
             place.put(written)
     say("done", 1.0)
@@ -111,13 +121,13 @@ def _no_verdict() -> Iterator[None]:
 @contextlib.contextmanager
 def _judged(
     directory: RunDirectory, context: Context, asked: Sequence[Asked], limits: Limits, say: Progress
-) -> Iterator[Judged]:
+) -> Iterator[Together]:
     """All parts of a record: one that fits into memory is one part."""
     if context.run.start_ns is None or limits.fits(rows_on_disk(directory)):
-        history, context = read_context(directory.path)
+        history, context = read_context(directory.path, context)
         part = examine(history, context, asked, lambda what, share: say(what, 0.3 + 0.55 * share))
         record = Record(context, history.regions, history.kinds, history.lost, history.incomplete, history.odd)
-        yield Judged(record, [part], marked_seconds(history, context))
+        yield Together(record, [part], marked_seconds(history, context))
         return
     with judged_in_parts(directory, worker_files(directory), context, asked, limits, say) as cut:
         yield _together(cut)
@@ -132,7 +142,7 @@ def _judged_elsewhere(
     asked: Sequence[Asked],
     limits: Limits,
     say: Progress,
-) -> Iterator[Judged]:
+) -> Iterator[Together]:
     """All parts of a record, judged by a cluster."""
     if context.run.start_ns is None:
         raise RecordError(f"{place.name}: the load never began, so there is nothing for a cluster to judge")
@@ -140,10 +150,10 @@ def _judged_elsewhere(
         yield _together(cut)
 
 
-def _together(cut: Cut) -> Judged:
+def _together(cut: Cut) -> Together:
     names = cut.plan.names.others
     record = Record(cut.context, names["region"], names["kind"], cut.plan.lost, cut.plan.incomplete, cut.plan.odd)
-    return Judged(record, cut.parts, seconds_marked(cut.context, cut.late))
+    return Together(record, cut.parts, seconds_marked(cut.context, cut.late))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +170,7 @@ class Record:
     """What an honest recorder does not write, and what it means."""
 
 
-class Judged:
+class Together:
     """All parts, and what they come to together."""
 
     def __init__(self, record: Record, parts: Sequence[Part], marked: list[int]) -> None:
@@ -180,6 +190,16 @@ class Judged:
         )
 
 
+def _searched(parts: Sequence[Part]) -> Judged:
+    """What the general search found no order of, or did not finish, of all parts; the worst first."""
+    worst = {"violated": 0, "unknown": 1}
+    found = sorted((one for part in parts for one in part.searched), key=lambda one: worst[one.found.verdict])
+    if found and found[0].found.verdict == "violated":
+        first = found[0]
+        found[0] = replace(first, witness=witness_of(first.operations, first.found.stuck[0], CAS_REGISTER))
+    return Judged(CAS_REGISTER, merge(one.found.verdict for one in found), tuple(found), 0)
+
+
 def expectations_of(run: RunInfo, directory: RunDirectory) -> list[Expectation]:
     """Expectations of the run's profile. Raises :class:`RecordError`."""
     listed = run.profile.get("expect") or []
@@ -194,7 +214,7 @@ def _silent(_: str, __: float) -> None:
     pass
 
 
-def _verdict(judged: Judged, expectations: Sequence[Expectation], unread: Sequence[str]) -> Verdict:
+def _verdict(judged: Together, expectations: Sequence[Expectation], unread: Sequence[str]) -> Verdict:
     record, whole, parts = judged.record, judged.whole, judged.parts
     context, run = record.context, record.context.run
     contract = list(whole.contract)
@@ -259,7 +279,7 @@ def _reproduce(run: RunInfo) -> list[str]:
     return [f"lastwriter run {name} --mode {run.mode} --seed {run.seed} --client {run.client}"]
 
 
-def _write(directory: RunDirectory, judged: Judged, verdict: Verdict) -> list[Path]:
+def _write(directory: RunDirectory, judged: Together, verdict: Verdict) -> list[Path]:
     """All files aside first, then each put in its place; verdict.json last. The files in that order."""
 
     def findings(path: Path) -> None:

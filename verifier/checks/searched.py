@@ -25,18 +25,16 @@ from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import AllFindings, Check, Context, Replica, Result, Violation, join_notes, noted, pieces_of
 from verifier.foreign.run import counter_keys, operations_of_rows
 from verifier.history.columns import NO_CODE, NULL, Bool, History, Int64
-from verifier.history.schema import ABSENT, EXPIRY, Kind, Outcome
-from verifier.search.judge import witness_of
-from verifier.search.linearise import Limits, linearise
+from verifier.history.schema import ABSENT, EXPIRY, Kind, Outcome, short
+from verifier.search.judge import Part, witness_of
+from verifier.search.linearise import Limits, Linearisation, linearise
 from verifier.search.mixed import explained
 from verifier.search.model import Call, Model, Operation
 from verifier.search.models import CAS_REGISTER, COUNTER
 from verifier.verdict import merge
 
-DEADLINE_S: Final = 30.0
-"""For all keys of a run together."""
-
-MEMORY_BYTES: Final = 1 << 30
+_MOST_DRAWN: Final = 5
+"""Keys without an order, and keys that were not finished, that are kept to be drawn."""
 
 MOST_OPERATIONS: Final = 50_000
 """Keys with more are not begun: their operations alone, as objects, would take a good part of the memory."""
@@ -56,15 +54,16 @@ Placed = tuple[int, Operation]
 """Row of the history, :data:`_INITIAL` or :data:`_FINAL`; and the operation."""
 
 
-def check_searched(history: History, context: Context, *, deadline_s: float = DEADLINE_S) -> Result:
+def check_searched(history: History, context: Context) -> Result:
     """Judge the keys with deletions, and those with conditions that failed without saying upon what."""
-    return _searched(history, context, deadline_s, None)
+    return _searched(history, context, context.search.deadline_s, None)
 
 
 def check_searched_locally(history: History, context: Context) -> Result:
     """The same Region by Region: other Regions' updates arrive at any time after their start, or never."""
     regions = [name for name in context.regions if name in history.regions]
-    return merge_results([_searched(history, context, DEADLINE_S / len(regions), name) for name in regions])
+    deadline_s = context.search.deadline_s / max(1, len(regions))
+    return merge_results([_searched(history, context, deadline_s, name) for name in regions])
 
 
 def _searched(history: History, context: Context, deadline_s: float, region: str | None) -> Result:
@@ -87,8 +86,10 @@ def _searched(history: History, context: Context, deadline_s: float, region: str
             open_ += 1
             continue
         placed = operations_on(history, context, key, by_key[key], region=region)
-        limits = Limits(deadline_s=max(0.0, until - time.monotonic()), memory_bytes=MEMORY_BYTES)
+        limits = replace(context.search, deadline_s=max(0.0, until - time.monotonic()))
         result = linearise([operation for _, operation in placed], CAS_REGISTER, limits)
+        if result.verdict != "holds":
+            _to_be_drawn(context, f"{history.keys[key]}{where}", placed, result)
         if result.verdict == "unknown":
             open_ += 1
             continue
@@ -112,6 +113,31 @@ def _searched(history: History, context: Context, deadline_s: float, region: str
         everything=_columns(found),
         failed=open_ > 0,
     )
+
+
+def drawn(context: Context) -> tuple[Part, ...]:
+    """Of the keys that were searched some that have no order or were not finished: how far the search got."""
+    known = context.shared.get("searched")
+    return tuple(known) if isinstance(known, list) else ()
+
+
+def _to_be_drawn(context: Context, key: str, placed: Sequence[Placed], found: Linearisation) -> None:
+    known = context.shared.setdefault("searched", [])
+    assert isinstance(known, list)
+    if sum(part.found.verdict == found.verdict for part in known) < _MOST_DRAWN:
+        known.append(Part(key, tuple(_readable(operation) for _, operation in placed), found))
+
+
+def _readable(operation: Operation) -> Operation:
+    """Marks as people can read them."""
+
+    def named(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(map(named, value))
+        return short(value) if isinstance(value, int) and value >= 0 else value
+
+    call = operation.call
+    return replace(operation, call=call._replace(value=named(call.value), result=named(call.result)))
 
 
 def _columns(found: Sequence[Violation]) -> AllFindings:

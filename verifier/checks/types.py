@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from verifier.clocks import Clocks
 from verifier.history.columns import Float64, History, Int64
 from verifier.rundir import FaultRecord, Mode, RouteEvent, RunInfo
+from verifier.search.linearise import Limits
 from verifier.verdict import Judgement
 
 
@@ -60,6 +61,10 @@ class Stream:
     read_ns: Int64
 
 
+SEARCH_LIMITS: Final = Limits(deadline_s=30.0, memory_bytes=1 << 30)
+"""Of the general search, where a run is judged by checks that are quick."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Everything a check may know besides the operations."""
@@ -88,6 +93,8 @@ class Context:
     """When the first operation of the run was due; null: there is none, or those that are judged are all."""
     slow_seconds: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Worker → seconds from t0 in which it measured itself as slow; no entry: it did not measure."""
+    search: Limits = SEARCH_LIMITS
+    """When the general search gives up, of all keys that are judged together."""
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
     """What several checks need and is worked out once, by whoever needs it first (the lineage, a layout by key)."""
 
