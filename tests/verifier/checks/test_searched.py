@@ -14,6 +14,7 @@ from verifier.checks.registry import CHECK
 from verifier.checks.searched import check_searched, check_searched_locally
 from verifier.history.columns import LostRange
 from verifier.history.schema import ABSENT
+from verifier.search.linearise import Limits
 
 REFUSED = "ConditionalCheckFailedException"
 
@@ -157,9 +158,20 @@ def test_a_condition_that_failed_though_it_held_is_found() -> None:
     assert check_searched(*build([ops[0], throttled, ops[2]])).exercised == 0
 
 
+def test_a_condition_that_failed_on_an_item_that_nobody_wrote_is_found_unless_it_was_there_before() -> None:
+    ops = [Op("create", 10, 20, op=1, expect=ABSENT, outcome="fail", error=REFUSED), read(30, 40, ABSENT, op=2)]
+    assert CHECK["register"].check(*build(ops)).verdict == "violated"
+    there = {REGIONS[0]: {"k": Item(value=3)}}  # without a mark
+    assert CHECK["register"].check(*build(ops[:1], initial=there)).verdict == "holds"
+    written = [*ops[:1], write(30, 35, op=3, prev=None), read(40, 45, 3, op=4)]
+    assert CHECK["register"].check(*build(written, initial=there)).verdict == "holds"
+    assert CHECK["register"].check(*build(written)).verdict == "violated"
+
+
 def test_what_is_not_finished_is_inconclusive_and_said() -> None:
     ops = [write(1, 2, op=1), delete(3, 4, op=2)]
-    result = check_searched(*build(ops), deadline_s=0.0)
+    history, context = build(ops)
+    result = check_searched(history, replace(context, search=Limits(deadline_s=0.0)))
     assert result.verdict in ("unknown", "holds")  # so few may be done at once
     lost = (LostRange(1, 1 << 48, (1 << 48) + 5, 0),)
     result = CHECK["register"].check(*build([*ops, write(5, 6, key="o", op=3)], lost=lost))
