@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from verifier.checks.types import Context
-from verifier.engine import Cut, Limits, judge_pieces, scratch, with_clocks_of
+from verifier.engine import Cut, Limits, judge_pieces, with_clocks_of
 from verifier.errors import RecordError
 from verifier.history.parts import split
 from verifier.history.survey import PartKeys, Plan, Survey, plan_of, survey
 from verifier.part import Asked, Part, Say, laid_down
+from verifier.processes import scratch
 from verifier.remote import Place
 from verifier.rundir import RunDirectory
 
@@ -49,7 +50,7 @@ def judged_on_cluster(
         client = distributed.Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise RecordError(f"--scheduler {scheduler}: no cluster answers there ({error})") from None
-    with client, scratch(directory) as folder:
+    with client, scratch(directory.path) as folder:
         say("looking through the record", 0.05)
         t0 = context.run.start_ns or 0
         surveys = client.gather([client.submit(_survey, place, name, t0, context, pure=False) for name in names])

@@ -7,27 +7,23 @@ Whatever is done where, the sum is the same, so a process more or less is a matt
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
-import multiprocessing
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import pyarrow as pa
 
-from verifier import memory
 from verifier.checks.types import Context
 from verifier.context import context_of_part
 from verifier.errors import RecordError
 from verifier.history.parts import history_of_part, read_piece, split, write_piece
 from verifier.history.survey import PartKeys, Plan, Survey, plan_of, survey
 from verifier.part import Asked, Part, Say, examine, laid_down, told
+from verifier.processes import Workers, scratch
 from verifier.rundir import RunDirectory
 
 DEFAULT_MEMORY_BYTES: Final = 2_000_000_000
@@ -43,10 +39,6 @@ BYTES_ON_DISK: Final = 64
 
 WORTH_A_PROCESS: Final = 2_000_000
 """Operations: with fewer another process costs more time than it saves."""
-
-T = TypeVar("T")
-Call = tuple[Callable[..., T], *tuple[object, ...]]
-"""A function and its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +92,8 @@ def judged_in_parts(
 ) -> Iterator[Cut]:
     """Judge a record part by part. Raises :class:`RecordError`."""
     t0 = context.run.start_ns or 0
-    with scratch(directory) as folder:
-        with _Workers(limits.processes) as workers:
+    with scratch(directory.path) as folder:
+        with Workers(limits.processes) as workers:
             say("looking through the record", 0.0)
             surveys = workers.all([(_survey, path, t0, context) for path in files], lambda share: None)
             plan = plan_of(directory, surveys, limits.rows_a_part, limits.processes)
@@ -166,59 +158,6 @@ def _judge(keys: PartKeys, directory: RunDirectory, context: Context, asked: Seq
     for path in paths:
         path.unlink()
     return part
-
-
-class _Workers:
-    """This process, or several others that do the same."""
-
-    def __init__(self, processes: int) -> None:
-        self._processes = processes
-        self._pool: concurrent.futures.ProcessPoolExecutor | None = None
-
-    def __enter__(self) -> _Workers:
-        if self._processes > 1:
-            # Not forked: whoever calls may have threads, or an event loop that a copy of would wreck.
-            start = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(
-                self._processes, mp_context=start, initializer=memory.keep
-            )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-    def all(self, calls: Sequence[Call[T]], done: Callable[[float], None]) -> list[T]:
-        """What each call returns, in order; ``done`` is told the share of them that is behind."""
-        if self._pool is None:
-            results = []
-            for at, (function, *arguments) in enumerate(calls):
-                done(at / len(calls))
-                results.append(function(*arguments))
-            return results
-        futures = [self._pool.submit(function, *arguments) for function, *arguments in calls]
-        try:
-            for at, _ in enumerate(concurrent.futures.as_completed(futures)):
-                done((at + 1) / len(futures))
-            return [future.result() for future in futures]
-        except BrokenProcessPool:
-            raise RecordError(
-                "a process that was judging a part was killed, most likely because memory ran out: "
-                "give less with --memory, or fewer --jobs"
-            ) from None
-
-
-@contextlib.contextmanager
-def scratch(directory: RunDirectory) -> Iterator[Path]:
-    """A folder for the parts, beside the record if that can be written to."""
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=".parts-", dir=directory.path))
-    except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="lastwriter-parts-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_room(folder: Path, plan: Plan) -> None:

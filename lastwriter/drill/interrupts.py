@@ -35,6 +35,8 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         for number in self._WORDS:
+            if number is signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # `nohup`: the run is to outlive its terminal
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
