@@ -17,15 +17,15 @@ from lastwriter.client.user import GlobalTableUser
 class Registers(GlobalTableUser):
     """Writes a register, or reads one strongly or eventually."""
 
-    patterns = ("naive", "conditional", "home-region", "leader", "read-all")
+    patterns = ("naive", "conditional", "home-region", "fenced", "leader", "read-all")
 
     @task(2)
     def write(self) -> None:
-        """All but `conditional` write blindly; that one only over the write that it has read."""
+        """All but `conditional` write blindly (`fenced`: in its epoch), that one only over what it has read."""
         key = self.keys.mine()
         if self.load.pattern != "conditional":
             for attempt in self.attempts():
-                self.table.put(key, attempt=attempt)
+                self.table.put(key, attempt=attempt, also=self.counter.also(key))
             return
         for attempt in self.attempts(also=[CONDITION_FAILED]):
             seen = self.table.get(key)

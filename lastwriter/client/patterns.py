@@ -53,18 +53,23 @@ class Counter:
 
     def add(self, key: Key, delta: int = 1) -> Answer | None:
         """Add to the counter; the answer of the last attempt, None if none was made."""
-        attempts = self.user.attempts()
-        for attempt in attempts:
-            self.user.table.add(key, delta, attempt, self.also(key, delta))
-        return attempts.answer
+        return self._add(key, delta)
 
     def read(self, key: Key, *, strong: bool = True) -> int | None:
         """The counter, 0 if there is none; None: no answer."""
         return self._sum([key], strong)
 
-    def also(self, key: Key, delta: int) -> Also | None:
+    def also(self, key: Key) -> Also | None:
         """What the pattern writes or asks for besides."""
         return None
+
+    def _add(self, key: Key, delta: int, once: Also | None = None, *, refused: Collection[str] = ()) -> Answer | None:
+        """Ask the table to add, with the load's retries: of a request that is applied ``once`` only also after an
+        unknown outcome, and after these refusals."""
+        attempts = self.user.attempts(refused, unknown=once is not None)
+        for attempt in attempts:
+            self.user.table.add(key, delta, attempt, once or self.also(key))
+        return attempts.answer
 
     def _sum(self, items: Iterable[Key], strong: bool) -> int | None:
         total = 0
@@ -98,7 +103,7 @@ class Fenced(Counter):
     Weakness: in MREC the fence travels with the items, so a home that is cut off goes on writing what will be lost.
     """
 
-    def also(self, key: Key, delta: int) -> Also | None:
+    def also(self, key: Key) -> Also | None:
         epoch = self.user.epochs.get(key.home_region or "", FIRST_EPOCH)
         return Also(
             put="write_epoch = :epoch",
@@ -115,7 +120,7 @@ class ReadAll(Counter):
     the clients' clocks to say.
     """
 
-    def also(self, key: Key, delta: int) -> Also | None:
+    def also(self, key: Key) -> Also | None:
         return Also(put="#at = :at", names={"#at": "written_at"}, values={":at": {"N": str(time.time_ns())}})
 
     def read(self, key: Key, *, strong: bool = True) -> int | None:
@@ -176,10 +181,7 @@ class RegionSets(RegionItems):
             values={":names": {"SS": names}, ":name": {"S": names[0]}},
             once=True,
         )
-        attempts = self.user.attempts(unknown=True)
-        for attempt in attempts:
-            self.user.table.add(own, delta, attempt, once)
-        return attempts.answer
+        return self._add(own, delta, once)
 
 
 class Compacted(RegionItems):
@@ -222,7 +224,7 @@ class RegionAttributes(Counter):
     copy of the other Regions' attributes along.
     """
 
-    def also(self, key: Key, delta: int) -> Also | None:
+    def also(self, key: Key) -> Also | None:
         return Also(add="#own :v", names={"#own": f"count_{self.user.region}"})
 
 
@@ -271,10 +273,7 @@ class Idempotent(Counter):
             values={":number": {"N": str(next(self._numbers))}},
             once=True,
         )
-        attempts = self.user.attempts(unknown=True)
-        for attempt in attempts:
-            self.user.table.add(key, delta, attempt, once)
-        return attempts.answer
+        return self._add(key, delta, once)
 
 
 class LastRequestId(Counter):
@@ -296,10 +295,7 @@ class LastRequestId(Counter):
             values={":request": {"S": f"{self._session}/{next(self._numbers)}"}},
             once=True,
         )
-        attempts = self.user.attempts(unknown=True)
-        for attempt in attempts:
-            self.user.table.add(key, delta, attempt, once)
-        return attempts.answer
+        return self._add(key, delta, once)
 
 
 class ClientTimestamp(Counter):
@@ -314,7 +310,7 @@ class ClientTimestamp(Counter):
         error = user.load.clock_error
         self._off_by_ns = int(user.random.uniform(-error, error) * 1e9) if error else 0
 
-    def also(self, key: Key, delta: int) -> Also | None:
+    def also(self, key: Key) -> Also | None:
         return Also(
             put="#at = :at",
             condition="attribute_not_exists(#at) OR #at < :at",
@@ -323,10 +319,7 @@ class ClientTimestamp(Counter):
         )
 
     def add(self, key: Key, delta: int = 1) -> Answer | None:
-        attempts = self.user.attempts(also=[CONDITION_FAILED])
-        for attempt in attempts:
-            self.user.table.add(key, delta, attempt, self.also(key, delta))
-        return attempts.answer
+        return self._add(key, delta, refused=[CONDITION_FAILED])
 
 
 COUNTERS: Final[Mapping[Pattern, type[Counter]]] = {

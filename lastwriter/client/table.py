@@ -63,10 +63,12 @@ class Table(SeveralItems, Sets):
         body = {"TableName": self.name, "Key": {KEY_ATTRIBUTE: {"S": name_of(key)}}, "ConsistentRead": strong}
         return self._send(self._recorder.next_op(), kind, "GetItem", body, key, NULL, NULL, attempt)
 
-    def put(self, key: Key | str, value: int | None = None, attempt: Attempts | None = None) -> Answer:
-        """Write the value whatever is there; without one, a value that nobody else writes."""
+    def put(
+        self, key: Key | str, value: int | None = None, attempt: Attempts | None = None, also: Also | None = None
+    ) -> Answer:
+        """Write the value whatever is there; without one, a value that nobody else writes. ``also``: as for `add`."""
         op = self._recorder.next_op()
-        return self._set(op, Kind.WRITE, key, op if value is None else value, None, NULL, attempt)
+        return self._set(op, Kind.WRITE, key, op if value is None else value, None, NULL, attempt, also)
 
     def add(self, key: Key | str, delta: int = 1, attempt: Attempts | None = None, also: Also | None = None) -> Answer:
         """Add to the value; the answer carries the new one. ``also``: what the pattern writes or asks for besides."""
@@ -97,20 +99,14 @@ class Table(SeveralItems, Sets):
     def _add(
         self, kind: Kind, key: Key | str, delta: int, value: int, attempt: Attempts | None, also: Also | None
     ) -> Answer:
-        op, once = self._recorder.next_op(), False
+        op = self._recorder.next_op()
         body = self._update(op, key, delta)
-        put, addition = "", f"ADD {VALUE_ATTRIBUTE} :v"
-        if also is not None:
-            once = also.once
-            body["ExpressionAttributeValues"].update(also.values)
-            body["ExpressionAttributeNames"] = {**NAMES, **also.names}
-            put = f", {also.put}" if also.put else ""
-            addition += f", {also.add}" if also.add else ""
-            if also.condition:
-                body["ConditionExpression"] = also.condition
-                body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        body["UpdateExpression"] = f"{self._marks}{put} {addition}"
-        return self._send(op, kind, "UpdateItem", body, key, value, NULL, attempt, once)
+        if also is None:
+            body["UpdateExpression"] = f"{self._marks} ADD {VALUE_ATTRIBUTE} :v"
+            return self._send(op, kind, "UpdateItem", body, key, value, NULL, attempt)
+        put, addition = _besides(body, also)
+        body["UpdateExpression"] = f"{self._marks}{put} ADD {VALUE_ATTRIBUTE} :v{addition}"
+        return self._send(op, kind, "UpdateItem", body, key, value, NULL, attempt, also.once)
 
     def cas(self, key: Key | str, value: int, expect: int | None, attempt: Attempts | None = None) -> Answer:
         """Write the value if the item's writer is still ``expect`` (ABSENT: if there is still no item)."""
@@ -173,9 +169,13 @@ class Table(SeveralItems, Sets):
         condition: str | None,
         expect: int,
         attempt: Attempts | None,
+        also: Also | None = None,
     ) -> Answer:
         body = self._update(op, key, value)
         body["UpdateExpression"] = f"{self._marks}, {VALUE_ATTRIBUTE} = :v"
+        if also is not None:
+            put, addition = _besides(body, also)
+            body["UpdateExpression"] += f"{put} ADD {addition[2:]}" if addition else put
         if condition is not None:
             body["ConditionExpression"] = condition
             body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
@@ -195,3 +195,13 @@ class Table(SeveralItems, Sets):
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_NEW",
         }
+
+
+def _besides(body: dict[str, Any], also: Also) -> tuple[str, str]:
+    """Have a request say this as well; what that makes of its SET and ADD clauses, to be appended."""
+    body["ExpressionAttributeValues"].update(also.values)
+    body["ExpressionAttributeNames"] = {**NAMES, **also.names}
+    if also.condition:
+        body["ConditionExpression"] = also.condition
+        body["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+    return f", {also.put}" if also.put else "", f", {also.add}" if also.add else ""

@@ -17,7 +17,7 @@ from lastwriter.client.plan import Load
 from lastwriter.client.protocol import Reply
 from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import FIRST_PAUSE_S, Attempts
-from lastwriter.client.table import Table
+from lastwriter.client.table import Also, Table
 from verifier.history.schema import ABSENT, Outcome
 from verifier.history.stream import WorkerStream
 
@@ -155,6 +155,23 @@ def test_put_without_a_value_writes_one_that_nobody_else_does(rig: Rig) -> None:
     first, second = rig.rows()
     assert first["value"] != second["value"]
     assert rig.client.asked[0][1]["ExpressionAttributeValues"][":v"] == {"N": str(first["value"])}
+
+
+def test_what_a_pattern_says_besides_goes_into_the_same_request(rig: Rig) -> None:
+    for _ in range(3):
+        rig.client.says(OK)
+    fence = Also(put="epoch = :epoch", condition="epoch <= :epoch", values={":epoch": {"N": "3"}})
+    rig.table.put("k", 7, also=fence)
+    rig.table.put("k", 7, also=Also(put="#at = :one", add="n :one", names={"#at": "at"}, values={":one": {"N": "1"}}))
+    rig.table.add("k", 7, also=Also(add="n :one", values={":one": {"N": "1"}}))
+    fenced, both, added = (body for _, body in rig.client.asked)
+    assert fenced["UpdateExpression"].endswith(", v = :v, epoch = :epoch")
+    assert fenced["ConditionExpression"] == "epoch <= :epoch"
+    assert fenced["ReturnValuesOnConditionCheckFailure"] == "ALL_OLD"
+    assert fenced["ExpressionAttributeValues"][":epoch"] == {"N": "3"}
+    assert both["UpdateExpression"].endswith(", v = :v, #at = :one ADD n :one")
+    assert both["ExpressionAttributeNames"]["#at"] == "at"
+    assert added["UpdateExpression"].endswith(" ADD v :v, n :one")
 
 
 def test_delete_shows_the_state_that_it_ended(rig: Rig) -> None:

@@ -68,6 +68,14 @@ def drill(*arguments: str, cwd: Path) -> Drill:
     return Drill(result.returncode, result.stdout, result.stderr, RunDirectory(runs[-1].parent))
 
 
+def drill_of(profile: str, folder: Path) -> Drill:
+    """A profile of the test's own, run to its end; it is to meet what it expects."""
+    (folder / "drill.yaml").write_text(profile)
+    run = drill("drill.yaml", "--seed", "1", cwd=folder)
+    assert run.exit_code == 0, run.stderr + run.stdout
+    return run
+
+
 def begin(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """``lastwriter run …`` in a session of its own, output to files in ``cwd``."""
     with (cwd / "stdout").open("w") as out, (cwd / "stderr").open("w") as err:

@@ -10,7 +10,7 @@ import pytest
 
 from lastwriter.client.routes import SWEEP
 from tests.e2e.conftest import Begin
-from tests.e2e.drills import Drill, drill, end, family, of_kind, wait_until_loaded
+from tests.e2e.drills import Drill, drill, drill_of, end, family, of_kind, wait_until_loaded
 from verifier.history.columns import History
 from verifier.history.reader import read_history
 from verifier.history.schema import Outcome
@@ -195,9 +195,7 @@ expect:
 
 @pytest.mark.long
 def test_a_retry_in_the_next_region_is_answered_and_applied_twice(tmp_path: Path) -> None:
-    (tmp_path / "next-endpoint.yaml").write_text(RETRY)
-    run = drill("next-endpoint.yaml", "--seed", "1", cwd=tmp_path)
-    assert run.exit_code == 0, run.stderr + run.stdout
+    run = drill_of(RETRY, tmp_path)
     twice = {finding.key for finding in run.check("twice").findings}
     assert twice
     assert all(key.startswith("go-") for key in twice)

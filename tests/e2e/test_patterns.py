@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.drills import Drill, drill
+from tests.e2e.drills import Drill, drill, drill_of
 from verifier.history.columns import History
 from verifier.history.reader import read_history
 from verifier.history.schema import ALREADY_APPLIED, Outcome
@@ -89,9 +89,7 @@ expect:
 
 @pytest.mark.parametrize("mode", ["MREC", "MRSC"])
 def test_retries_after_unknown_outcomes_are_applied_once(mode: str, tmp_path: Path) -> None:
-    (tmp_path / "replies-lost.yaml").write_text(PROFILE.format(mode=mode))
-    run = drill("replies-lost.yaml", "--seed", "1", cwd=tmp_path)
-    assert run.exit_code == 0, run.stderr + run.stdout
+    run = drill_of(PROFILE.format(mode=mode), tmp_path)
     # Several unanswered writes in a row leave it open which of them stands below which; nobody is accused for that.
     assert not [row.promise for row in run.verdict.contract if row.verdict == "violated"]
     twice = run.check("twice")
@@ -129,9 +127,7 @@ expect:
 
 @pytest.mark.long
 def test_one_that_remembers_the_last_request_only_applies_twice(tmp_path: Path) -> None:
-    (tmp_path / "forgetful.yaml").write_text(FORGETFUL)
-    run = drill("forgetful.yaml", "--seed", "1", cwd=tmp_path)
-    assert run.exit_code == 0, run.stderr + run.stdout
+    run = drill_of(FORGETFUL, tmp_path)
     assert run.check("twice").verdict == "violated"
     twice = {finding.key for finding in run.check("twice").findings}
     assert {pattern_of(key) for key in twice} == {"counters-1"}
