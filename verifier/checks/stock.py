@@ -3,7 +3,8 @@
 For every item that anything was taken from (``take``), with what it held before the run and what was put in since:
 
 - *below zero*: an answer or a final item shows less than nothing;
-- *oversold*: an acknowledged taking beyond all that there can have been, in the order of their answers;
+- *oversold*: an acknowledged taking beyond all that there can have been when it was answered: with those that had been
+  answered before it takes more than the first stock and all deliveries that had begun;
 - *miscounted*: a final count above what acknowledged takings can have left (goods that were sold are still offered), or
   below what all takings that may have taken effect can.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from verifier.checks.final import in_doubt
-from verifier.checks.findings import Found, result
+from verifier.checks.findings import ENDLESS, Found, result
 from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import Context, Result, join_notes, noted
 from verifier.history.columns import NULL, History, Int64
@@ -45,7 +46,7 @@ def check_stock(history: History, context: Context) -> Result:
     doubtful = counted & in_doubt(history, context)
     if doubtful.any():
         notes.append(noted("{count} stocks had not settled: their final counts are not judged", int(doubtful.sum())))
-    supply = _initial(history, context)
+    supply, slack = _initial(history, context), 2 * context.epsilon_ns
     given = np.flatnonzero(putting & effective)
     most, least = supply.copy(), supply.copy()
     np.add.at(most, history.key[given], np.maximum(history.value[given], 0))
@@ -55,10 +56,16 @@ def check_stock(history: History, context: Context) -> Result:
     np.add.at(most, history.key[sure], np.minimum(history.value[sure], 0))
     found = [
         *_below(history, context, keys),
-        _oversold(history, np.flatnonzero(taking & (history.outcome == Outcome.OK) & counted[history.key]), most),
+        _oversold(
+            history,
+            np.flatnonzero(taking & (history.outcome == Outcome.OK) & counted[history.key]),
+            given,
+            supply,
+            slack,
+        ),
         *_miscounted(history, context, np.flatnonzero(taking & effective), counted & ~doubtful, least, most),
     ]
-    return result(found, exercised, context.regions, 0, join_notes(notes))
+    return result(found, exercised, context.regions, slack, join_notes(notes))
 
 
 def supply_of(history: History, context: Context, key: int) -> tuple[int, int, int]:
@@ -97,14 +104,41 @@ def _below(history: History, context: Context, keys: np.ndarray[tuple[int], np.d
     return found
 
 
-def _oversold(history: History, rows: Int64, most: Int64) -> Found:
-    rows = rows[np.lexsort((history.end_ns[rows], history.key[rows]))]
-    key = history.key[rows].astype(np.int64)
-    total = np.cumsum(history.value[rows])
-    first = np.searchsorted(key, key)
-    taken = total - np.where(first > 0, total[first - 1], 0)
-    over = rows[taken > most[key]]
-    return Found("oversold", history.key[over].astype(np.int64), history.end_ns[over], {"by": over})
+def _oversold(history: History, rows: Int64, given: Int64, first: Int64, slack_ns: int) -> Found:
+    """``rows``: acknowledged takings; ``given``: deliveries that may have taken effect; ``first``: stocks at first."""
+    # What was put in is there from its beginning on at the earliest; what somebody took back, from his answer on.
+    back = history.value[given] < 0
+    given, back = (
+        given[~back | (history.outcome[given] == Outcome.OK)],
+        back[~back | (history.outcome[given] == Outcome.OK)],
+    )
+    arrives = np.where(back, history.end_ns[given], history.start_ns[given])
+
+    def taken_beyond(slack: int) -> tuple[Int64, Int64]:
+        """Takings that go beyond it, were clocks off by ``slack``; and by when all of what they need had arrived."""
+        by_end = np.concatenate((rows, given))
+        amount = np.concatenate((-history.value[rows], history.value[given]))
+        late = np.concatenate((np.ones(len(rows)), np.zeros(len(given))))
+        time = np.concatenate((history.end_ns[rows], arrives - np.where(back, 0, slack)))
+        order = np.lexsort((late, time, history.key[by_end]))
+        key = history.key[by_end[order]]
+        total = np.cumsum(amount[order])
+        begin = np.searchsorted(key, key)
+        left = first[key] + total - np.where(begin > 0, total[begin - 1], 0)
+        over = (left < 0) & (late[order] > 0)
+        return by_end[order][over], left[over]
+
+    over, left = taken_beyond(slack_ns)
+    if not len(over):
+        over, left = taken_beyond(0)
+    gamma = np.full(len(over), ENDLESS, np.int64)
+    for at, (row, short) in enumerate(zip(over.tolist(), left.tolist(), strict=True)):
+        later = given[(history.key[given] == history.key[row]) & (arrives > history.end_ns[row]) & ~back]
+        later = later[np.argsort(history.start_ns[later])]
+        enough = np.flatnonzero(np.cumsum(history.value[later]) + short >= 0)
+        if len(enough):
+            gamma[at] = history.start_ns[later[enough[0]]] - history.end_ns[row]
+    return Found("oversold", history.key[over].astype(np.int64), history.end_ns[over], {"by": over}, gamma)
 
 
 def _miscounted(

@@ -40,6 +40,10 @@ def left(count: int) -> dict[str, dict[str, Item]]:
         ([put(0, 1, 3), take(2, 3, 1, 2), take(4, 5, 1, outcome="fail")], 2, []),
         ([put(0, 1, 1), put(2, 3, 1, "add", outcome="unknown"), take(4, 5), take(6, 7)], 0, []),
         ([put(0, 1, 1), put(2, 3, 1, "add"), take(4, 5)], 1, []),
+        ([put(0, 1, 1), take(2, 3), take(4, 5), put(6, 7, 1, "add")], 0, ["oversold"]),  # before it was delivered
+        ([put(0, 1, 1), take(2, 3), take(4, 6), put(6, 7, 1, "add")], 0, []),  # at the same time, perhaps
+        ([put(0, 1, 2), put(2, 3, -1, "add"), take(4, 5), take(4, 6), put(7, 8, 1, "add")], 0, ["oversold"]),
+        ([put(0, 1, 2), put(2, 5, -1, "add"), take(3, 4), take(3, 4), put(7, 8, 1, "add")], 0, []),
         ([put(0, 1, 1, "write"), take(4, 5), take(6, 7)], 0, []),  # a count that somebody wrote: not added up
         ([put(0, 1, 1, "write"), take(4, 5), take(6, 7, 1, -1)], -1, ["below zero", "below zero"]),
     ],
@@ -61,6 +65,13 @@ def test_sentences_count() -> None:
     sentence = finding("stock", items, history, context, found).sentence
     assert "all that there ever was (1) had been taken by then: 1 were sold that do not exist" in sentence
     assert int(history.op[found.rows[0]]) == 3
+
+
+def test_clocks_may_explain_a_delivery_that_seems_to_come_too_late() -> None:
+    ops = [put(0, 1, 1), take(2, 3), take(4, 5), put(8, 9, 1, "add")]
+    found = check_stock(*build(ops, final=left(0), epsilon_ns=1))
+    assert (found.verdict, found.violations[0].gamma_ns) == ("violated", 3)
+    assert check_stock(*build(ops, final=left(0), epsilon_ns=2)).verdict == "possible"
 
 
 def test_a_killed_worker_may_have_delivered() -> None:
