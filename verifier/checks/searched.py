@@ -161,6 +161,7 @@ def _columns(found: Sequence[Violation]) -> AllFindings:
 def keys_to_search(history: History) -> tuple[Bool, Bool]:
     """Keys with deletions; and others with conditions that failed without handing the item back."""
     marked = keys_with(history, updates(history) & (history.outcome == Outcome.OK) & (history.saw == history.op))
+    marked |= ~keys_with(history, updates(history) & (history.outcome != Outcome.FAIL))  # nobody wrote without a mark
     deleting = of_kind(history, Kind.DELETE) & (history.outcome != Outcome.FAIL)
     transactional = keys_with(history, of_kind(history, Kind.TXN_WRITE, Kind.TXN_READ))
     deleted = keys_with(history, deleting) & ~transactional
@@ -256,8 +257,11 @@ def operations_on(
     )
     for replica in list(initial.values())[:1]:
         shown = _shown(replica, key, model)
-        if shown is not None and shown[0] is not None:
-            call = Call("add" if model is COUNTER else "write", shown[0])
+        state = None if shown is None else shown[0]
+        if model is not COUNTER and shown is None and (replica.key == key).any():
+            state = NULL  # an item without a mark: not one that this run wrote, and not none either
+        if state is not None:
+            call = Call("add" if model is COUNTER else "write", state)
             placed.insert(0, (_INITIAL, Operation("initial", call, first - 2, first - 1, key)))
     for name, replica in context.final.items():
         shown = _shown(replica, key, model) if region in (None, name) else None
