@@ -261,25 +261,20 @@ def verify(
 @_results_option
 @_debug_option
 def report(run_name: str, open_it: bool, results: Path) -> None:
-    """Write report.html of RUN (judging it first, where that has not been done) and say where it is.
+    """Write report.html of RUN (judging it first, where that has not been done) and say where it is. RUN may be a URL,
+    as it may be for `verify`.
 
     \b
     Examples:
       lastwriter report latest --open
     """
-    from lastwriter.drill.runs import find_run
-    from lastwriter.verify_run import progress_bar
-    from verifier.report import write_report
-    from verifier.verify import verify as judge
+    from lastwriter.verify_run import report_run
+    from verifier.remote import is_url
 
-    directory = find_run(run_name, results)
-    with progress_bar(sys.stderr) as progress:
-        if not directory.verdict.exists():
-            judge(directory.path, progress=progress)
-        path = write_report(directory, progress)
-    click.echo(str(path))
+    path = report_run(run_name, results)
+    click.echo(path)
     if open_it:
-        click.launch(path.resolve().as_uri())
+        click.launch(path if is_url(path) else Path(path).resolve().as_uri())
 
 
 @cli.command()

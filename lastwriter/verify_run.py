@@ -1,4 +1,4 @@
-"""``lastwriter verify RUN``: judge a run from its record, here or on a cluster, wherever the record is."""
+"""``lastwriter verify RUN`` and ``report RUN``: judge and show a run from its record, wherever that is."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def verify_run(
             "--jobs is of this machine, and with --scheduler the cluster does the work: leave one of them out"
         )
     where = name.rstrip("/") if is_url(name) else str(find_run(name, results).path)
-    with progress_bar(stream if stream is not None else sys.stderr) as progress:
+    with _shown(stream if stream is not None else sys.stderr) as progress:
         verdict = verify(
             where,
             progress=progress,
@@ -84,8 +84,26 @@ def verify_run(
     return verdict, {"verdict": stands, **made}
 
 
+def report_run(name: str, results: Path, stream: TextIO | None = None) -> str:
+    """Write the report of a run, judging it first where that has not been done; where it stands."""
+    from verifier.report import write_report
+
+    with _shown(stream if stream is not None else sys.stderr) as progress:
+        if not is_url(name):
+            directory = find_run(name, results)
+            if not directory.verdict.exists():
+                verify(directory.path, progress=progress)
+            return str(write_report(directory, progress))
+        place = Place(name.rstrip("/"))
+        if "verdict.json" not in place.files():
+            verify(place.name, progress=progress)
+        with place.at_hand() as directory:
+            place.put([write_report(directory, progress)])
+        return f"{place.name}/report.html"
+
+
 @contextlib.contextmanager
-def progress_bar(stream: TextIO) -> Iterator[Callable[[str, float], None] | None]:
+def _shown(stream: TextIO) -> Iterator[Callable[[str, float], None] | None]:
     """A bar with what is being done, gone when it is done; nothing where nobody looks."""
     if not stream.isatty():
         yield None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lastwriter.errors import UserError
-from lastwriter.verify_run import RunOptions, verify_run
+from lastwriter.verify_run import RunOptions, report_run, verify_run
 from tests.verifier.builders import Op, read, write, write_run
 from tests.verifier.test_verify import talk
 
@@ -67,3 +67,14 @@ def test_how_far_the_general_search_got(tmp_path: Path) -> None:
     assert "key k: inconclusive" in drawn.read_text()
     fine = write_run(tmp_path / "fine", gone[:2])
     assert "nothing to draw" in verify_run(str(fine.path), tmp_path, RunOptions(picture=drawn))[1]["picture"]
+
+
+def test_the_report_of_a_run_that_is_elsewhere_stands_beside_it(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    directory = talk(tmp_path / "run")
+    assert report_run(f"local://{directory.path}", tmp_path) == f"local://{directory.path}/report.html"
+    assert directory.verdict.exists(), "it was judged first"
+    there = directory.report.read_text()
+    directory.report.unlink()
+    assert report_run(str(directory.path), tmp_path) == str(directory.report)
+    assert directory.report.read_text() == there
