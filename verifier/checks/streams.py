@@ -69,10 +69,6 @@ class _Missing:
     removed: set[int] = field(default_factory=set)
     """Marks of what deletions removed."""
 
-    def explains(self, state: int, following: int) -> bool:
-        """Whether the records may go on from ``state`` with what another change left, for all that is known."""
-        return following in self.written or (following == ABSENT and state in self.removed)
-
 
 _NOTHING_MISSING: Final = _Missing()
 
@@ -189,13 +185,17 @@ class _Told:
             expired = (last == ABSENT) & (final == before) & doomed
             for item in np.flatnonzero((last != NULL) & (final != NULL) & (final != last) & ~expired).tolist():
                 state, mark = int(last[item]), int(final[item])
-                if mark == before[item]:
+                accused = missing.get((item, number), _NOTHING_MISSING)
+                if mark == ABSENT and state in accused.removed:
+                    continue
+                if mark == before[item] and (mark != ABSENT or self.final_for_good):  # a mark comes once
                     self._add("record without effect", (item, number), state, mark)
-                elif not missing.get((item, number), _NOTHING_MISSING).explains(state, mark):
-                    if self.final_for_good:
-                        self._add("missing record", (item, number), mark, state)
-                    else:
-                        self.to_come += 1
+                elif mark in accused.written:
+                    continue
+                elif self.final_for_good:
+                    self._add("missing record", (item, number), mark, state)
+                else:
+                    self.to_come += 1
 
     def found(self, rule: str) -> Found:
         """The findings of a rule."""

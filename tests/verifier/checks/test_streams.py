@@ -144,6 +144,13 @@ def test_what_may_yet_come_is_not_missing() -> None:
     assert judged(OPS, [CHAIN[0], CHAIN[2]], {A: 3}, quiet=False)[2].count == 1, "behind another nothing comes any more"
 
 
+def test_a_deletion_may_yet_come_as_well() -> None:
+    ops = [write(10, 15, op=1), Op("delete", 20, 25, op=2, prev=1)]
+    history, context = build(ops, mode="MREC", regions=[A], final={A: {}}, run=run_info("MREC", settled=True))
+    result = check_streams(history, replace(context, streams=(stream(history, CHAIN[:1]),)))
+    assert (result.verdict, result.count) == ("unknown", None)
+
+
 def test_an_item_of_which_nothing_is_told_is_missing_too() -> None:
     _, _, result = judged(OPS[:1], CHAIN[:1], {A: 1, B: 1}, whole=(A, B))
     assert [(one.facts["rule"], one.facts["final"], one.rows) for one in result.violations] == [
