@@ -29,11 +29,11 @@ _Columns = tuple[Int64, ...]
 
 def check_region_order(history: History, context: Context, *, region_clock_error_ns: int = 0) -> Result:
     """Judge every Region's own sequence of states. ``region_clock_error_ns``: how far clocks of Regions may differ."""
-    observed = _Observed(history, context)
-    if not observed.judged:
-        return result([], 0, context.regions, 0, "no operation shows a mark")
     hosts = 2 * context.epsilon_ns  # between the clients' clocks
     slack = hosts + region_clock_error_ns + context.injected_skew_ns
+    observed = _Observed(history, context, several_clocks=slack > hosts)
+    if not observed.judged:
+        return result([], 0, context.regions, 0, "no operation shows a mark")
     codes = len(context.regions)
     found = [observed.backwards(observed.region * len(history.keys) + observed.key, slack)]
     if slack > hosts:
@@ -52,7 +52,8 @@ class _Observed:
     against later ones; most of a write's own predecessors are neither.
     """
 
-    def __init__(self, history: History, context: Context) -> None:
+    def __init__(self, history: History, context: Context, *, several_clocks: bool) -> None:
+        """``several_clocks``: writes of one Region are compared with each other as well, apart from the others'."""
         self.history, self.context = history, context
         update, answered = updates(history), history.outcome == Outcome.OK
         # A write without an answer has no known end; one that was refused is another check's business.
@@ -68,7 +69,8 @@ class _Observed:
             self._rows(own & (history.prev != NULL), writers_of(history, context, "prev")),
         ]
         self.judged = sum(len(part[0]) for part in parts)
-        parts[1] = self._that_matter(parts[1])
+        if not several_clocks:
+            parts[1] = self._that_matter(parts[1])
         for replica in context.final.values():
             parts.append(self._swept(replica))
             self.judged += len(parts[-1][0])
@@ -81,6 +83,8 @@ class _Observed:
         self.itself = self.writer == self.row
         self.proves = (self.row < 0) | self.itself | ~own[self.row]
         self.proves |= self.began > history.start_ns[self.row]
+        if several_clocks:  # but it may be another Region's, which the write itself says nothing of
+            self.proves[:] = True
         self.proves &= self.began <= self.end
 
     def _that_matter(self, applied: _Columns) -> _Columns:

@@ -113,6 +113,16 @@ def test_operations_accused_are_those_of_the_definition(seed: int) -> None:
     assert total > 60
 
 
+def test_what_a_write_was_applied_to_proves_an_order_of_another_regions_writes() -> None:
+    ops = [
+        write(139, 142, op=12, region=REGIONS[1]),
+        write(170, 177, op=17, region=REGIONS[1], prev=12),
+        write(178, 185, op=18, region=REGIONS[0], prev=17),
+        read(334, 345, saw=12, op=27, region=REGIONS[0]),
+    ]
+    assert accused(ops, 40) == by_definition(ops, 40) == {27}
+
+
 def test_the_final_sweep_counts_and_eventual_reads_do_not() -> None:
     ops = [
         write(1, 2, op=1),
