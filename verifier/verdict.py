@@ -207,8 +207,9 @@ class Rto(_Part):
     time_ms: float | None = Field(description="RTO, to a window; not recovered: at least so long")
     window_s: int | None
     objective: float = Field(description="least share of answered intents of a good window")
+    within_ms: float = Field(5000.0, description="an answer that takes longer came too late")
     due: int = Field(description="intents that were due while the fault was in effect")
-    answered: int = Field(description="of them answered within five seconds")
+    answered: int = Field(description="of them answered in time")
     reason: str | None = None
 
 

@@ -19,6 +19,7 @@ from lastwriter.resources import modes_of, nearest, tasks_of
 from lastwriter.units import Duration
 from verifier.expectations import Expectation
 from verifier.history.schema import Kind
+from verifier.rto import Terms
 from verifier.rundir import Mode
 
 SHORT_PHASE_S: Final = 4.0
@@ -92,6 +93,7 @@ class Profile(_Strict):
     load: list[Load] = Field(min_length=1)
     health: Health = Field(default=Health(), description="of loads with `failover: routed`")
     phases: list[Phase] = Field(min_length=1)
+    rto: Terms = Field(default=Terms(), description="when users count as served again after a fault")
     expect: list[Expectation] = []
 
     @field_validator("phases")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from tests.verifier.builders import REGIONS, Op, build, read, run_info
+from verifier.errors import RecordError
 from verifier.rto import count_windows, rto_rows
 from verifier.rundir import FaultRecord
 from verifier.tally import added
@@ -111,3 +114,23 @@ def test_populations_and_policies_are_told_apart_and_a_sweep_is_nobody() -> None
 def test_faults_that_never_took_hold_have_no_recovery() -> None:
     history, context = build(answers(0, 30), faults=(FAULT.model_copy(update={"onset_ns": None}),))
     assert rto_rows(count_windows(history, context), context) == {}
+
+
+def test_a_profile_says_when_users_count_as_served() -> None:
+    """Nine of ten are answered at once, the tenth after three seconds."""
+    ops = answers(0, 25, every_ms=50)
+    slow = [
+        replace(op, end=op.start + 3 * S) if at % 10 == 0 and op.start >= 10 * S else op for at, op in enumerate(ops)
+    ]
+    found = {}
+    for objective, within in [("95%", "5s"), ("95%", "2s"), ("90%", "2s")]:
+        (row,) = judged(slow, {"name": "test", "rto": {"objective": objective, "within": within}}).values()
+        assert (row.objective, row.within_ms) == (float(objective[:2]) / 100, float(within[0]) * 1000)
+        found[objective, within] = row.recovered, row.time_ms
+    assert list(found.values()) == [(True, 0.0), (False, 10_000.0), (True, 0.0)]
+
+
+@pytest.mark.parametrize(("rto", "words"), [({"objective": "0%"}, "write it like 95%"), ({"within": "5"}, "no unit")])
+def test_terms_that_cannot_be_meant_are_one_line(rto: dict[str, str], words: str) -> None:
+    with pytest.raises(RecordError, match=f"profile.rto: .*{words}"):
+        judged(answers(0, 25), {"name": "test", "rto": rto})
