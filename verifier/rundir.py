@@ -245,7 +245,10 @@ class RunDirectory:
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Replace ``path`` by ``content`` as a whole: a reader sees the old file or the new one, never a part."""
+    """Replace ``path`` by ``content`` as a whole: a reader sees the old file or the new one, never a part.
+
+    An OSError names the path, as those of writing (a full disk) do not by themselves.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -254,5 +257,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)

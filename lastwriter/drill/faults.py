@@ -107,7 +107,7 @@ class FaultController:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.error: str | None = None
-        """Why the schedule could not be kept; null: it was."""
+        """Why the schedule could not be kept, or not be recorded; null: it was."""
         self._write()
 
     @property
@@ -256,7 +256,10 @@ class FaultController:
 
     def _write(self) -> None:
         lines = [record.model_dump_json() + "\n" for record in self.records]
-        write_atomically(self._record, "".join(lines))
+        try:
+            write_atomically(self._record, "".join(lines))
+        except OSError as error:  # a full disk: the run ends for it, but what is broken is healed first
+            self.error = self.error or f"{self._record} cannot be written ({error.strerror or error})"
 
 
 class _Fault:

@@ -6,6 +6,7 @@ load is wrong use or an abort; from the load on, whatever was recorded is kept, 
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,14 @@ def run_drill(profile: Profile, path: Path, options: RunOptions, progress: Progr
             raise RunAborted(
                 f"ended at once; `lastwriter verify {session.directory.path}` judges what was recorded"
             ) from None
+        except OSError as error:
+            reason = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+            if session.info.ended is None:
+                with contextlib.suppress(OSError):  # a full disk takes no last word, either
+                    session.finish("aborted", reason)
+            raise RunAborted(
+                f"{reason}; once that is mended, `lastwriter verify {session.directory.path}` judges what was recorded"
+            ) from error
         except Exception as error:
             if session.info.ended is None:
                 session.finish("aborted", f"{type(error).__name__}: {error}")

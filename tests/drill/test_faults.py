@@ -158,6 +158,19 @@ def test_a_fault_that_healed_too_early_is_an_error_of_the_run(
     assert records(tmp_path / "faults.jsonl")[0].healed_ns == port.faults["f1"].healed_ns
 
 
+def test_a_fault_that_cannot_be_recorded_is_healed_all_the_same(port: Port, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    controller = FaultController(port.url, [cut(0, 60)], folder / "faults.jsonl")
+    (folder / "faults.jsonl").unlink()
+    folder.rmdir()  # as good as a full disk
+    controller.start(time.monotonic_ns())
+    until(lambda: controller.error is not None)
+    assert "faults.jsonl cannot be written" in str(controller.error)
+    controller.stop()
+    assert [fault.healed_ns is not None for fault in port.faults.values()] == [True]
+
+
 def test_a_control_port_that_is_gone_does_not_hang_the_end(port: Port, tmp_path: Path) -> None:
     controller = FaultController(port.url, [cut(0, 60)], tmp_path / "faults.jsonl")
     controller.start(time.monotonic_ns())
