@@ -285,24 +285,16 @@ class _Tracer:
 
     def _branch(self, place: Int8) -> Int64:
         """Nearest predecessor inside the lineage: chains of predecessors are halved until they stand still."""
-        rooted, gapped = len(place), len(place) + 1
-        jump = np.where(self.parent == ROOT, rooted, np.where(self.parent == GAP, gapped, self.parent))
-        jump = np.concatenate((jump, [rooted, gapped]))
-        inside = np.flatnonzero(place == Place.INSIDE)
-        if len(inside) < len(place):
-            stop = jump.copy()
-            stop[inside] = inside
-            for _ in range(len(place).bit_length() + 1):
-                further = stop[stop]
-                if np.array_equal(further, stop):
-                    break
-                stop = further
-            else:
-                stop[stop[stop] != stop] = gapped  # in a circle of predecessors
-            stop[inside] = jump[inside]
-            jump = stop
-        found = jump[:-2]
-        return np.where(found == rooted, ROOT, np.where(found == gapped, GAP, found))
+        branch = self.parent.copy()
+        going = np.flatnonzero((branch >= 0) & (place != Place.INSIDE))
+        for _ in range(len(place).bit_length() + 1):
+            going = going[branch[going] >= 0]
+            going = going[place[branch[going]] != Place.INSIDE]
+            if not len(going):
+                return branch
+            branch[going] = branch[branch[going]]
+        branch[going] = GAP  # in a circle of predecessors
+        return branch
 
     def _leave_open(
         self,

@@ -19,6 +19,7 @@ ROWS_A_GROUP: Final = 1 << 18
 
 _STRINGS: Final = [field.name for field in COLUMNS if pa.types.is_dictionary(field.type)]
 _FEW_VALUES: Final = ["attempt", "worker", "process", "outcome", "units", "value"]
+_NULLABLE: Final = [field.name for field in COLUMNS if field.nullable and not pa.types.is_list(field.type)]
 _NUMBERS: Final = [field.name for field in COLUMNS if pa.types.is_int64(field.type) and field.name not in _FEW_VALUES]
 
 
@@ -56,7 +57,8 @@ def write_options() -> dict[str, Any]:
         # Ids, marks and times are nearly sorted, or near each other: their differences are small.
         "use_dictionary": _STRINGS + _FEW_VALUES,
         "column_encoding": dict.fromkeys(_NUMBERS, "DELTA_BINARY_PACKED"),
-        "write_statistics": ["op", "start_ns", "end_ns"],
+        # Bounds of ids and times; and what is null in every row need not be read.
+        "write_statistics": ["op", "start_ns", "end_ns", *_NULLABLE],
     }
 
 
