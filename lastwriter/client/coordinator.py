@@ -17,6 +17,7 @@ from locust.runners import LocalRunner
 
 from lastwriter.client import clock
 from lastwriter.client import options as cli
+from lastwriter.client.clients import make_client
 from lastwriter.client.credentials import credentials_for
 from lastwriter.client.dispatch import Assignment, assignment
 from lastwriter.client.master import MasterRun
@@ -187,6 +188,9 @@ class Coordinator:
         }
         plan = cli.make_plan(settings, loads, endpoints, target, Path(), seed)
         cli.check_plan(plan, self.environment.user_classes)
+        if isinstance(self.environment.runner, LocalRunner) or any(load.failover == "routed" for load in loads):
+            for region, url in plan.endpoints.items():  # before a table is made: proxies, certificates
+                make_client(plan.client, url, region, credentials_for(target)).close()
         session = RunSession.open(
             settings.results,
             name,

@@ -68,7 +68,7 @@ class WorkerRun:
     ) -> None:
         """``send(message type, data)`` goes to the master, which is on another host where ``away``.
 
-        OSError if the history cannot be written, UserError if there is nothing to sign requests with.
+        OSError if the history cannot be written, UserError if requests cannot be signed or sent.
         """
         self.plan, self.number = plan, worker
         self.workers = plan.workers or 1
@@ -82,6 +82,8 @@ class WorkerRun:
             credentials.credentials_for(plan.target)
         self._client_of = client_of or _client
         self._clients: dict[tuple[str, float, float], DynamoClient] = {}
+        for region in plan.endpoints:
+            self.client(region, plan.loads[0])  # here, and not when a user comes, it is told what cannot be
         self._started = Event()
         self._slots = worker_slots(plan, worker, self.workers)
         self._keys: dict[int, list[Key]] = {}

@@ -144,10 +144,11 @@ def test_ctrl_c_while_settling_still_closes_the_run(tmp_path: Path) -> None:
         ([], "where is the table? Add --emulator"),
         (["--emulator", "--regions", "us-east-1,mars-1"], "mars-1"),
         (["--endpoints", "us-east-1=http://127.0.0.1:9,us-east-2=http://127.0.0.1:9"], "us-east-1"),
+        (["--endpoints", "us-east-1=https://192.0.2.1:9,us-east-2=https://192.0.2.1:9"], "HTTPS_PROXY names one for"),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(tmp_path: Path, arguments: list[str], line: str) -> None:
-    keys = {"AWS_ACCESS_KEY_ID": "AKIDRUN", "AWS_SECRET_ACCESS_KEY": "secret"}
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDRUN", "AWS_SECRET_ACCESS_KEY": "secret", "HTTPS_PROXY": "http://127.0.0.1:9"}
     with started(tmp_path, locust(tmp_path, "--headless", "-t", "2s", *arguments), **keys) as process:
         assert process.wait(TIMEOUT_S) == 2, said(tmp_path)
     assert line in said(tmp_path)
