@@ -12,6 +12,7 @@ account. It is a suspicion all the same: the verdict is the whole record's, and 
 
 from __future__ import annotations
 
+import io
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -195,10 +196,8 @@ class _Growing:
             self._waiting += message.type == "record batch"
 
 
-class _Available:
+class _Available(io.RawIOBase):
     """The bytes of a file that are there by now, as a file that is read once from its beginning."""
-
-    closed = False
 
     def __init__(self) -> None:
         self._data = b""
@@ -235,16 +234,6 @@ class _Available:
 
     def readable(self) -> bool:
         return True
-
-    def writable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Pace:

@@ -11,6 +11,8 @@ from lastwriter.drill.profile import Profile
 from verifier.live import Suspected
 
 _PLAIN_EVERY_S: Final = 5.0
+_SUSPECTED_EVERY_S: Final = 15.0
+"""Between two lines that say how many suspicions there are by now; what is of a new kind or Region is said at once."""
 _BAR_WIDTH: Final = 48
 
 
@@ -32,8 +34,8 @@ class Progress(Protocol):
     def live(self, second: dict[str, Any], faults: list[str]) -> None:
         """One line of ``live.jsonl`` (rates and latencies of a second), and the faults in effect."""
 
-    def suspected(self, found: Suspected) -> None:
-        """What looks lost or stale, as far as the last seconds show."""
+    def suspected(self, so_far: Suspected, news: Suspected) -> None:
+        """What looks lost or stale, as far as the last seconds show: all of it, and what is of a new kind or Region."""
 
 
 def progress_for(profile: Profile, stream: TextIO | None = None) -> Progress:
@@ -50,7 +52,7 @@ class PlainProgress:
         self._stream = stream
         self._phase: str | None = None
         self._last = 0.0
-        self._explained = False
+        self._told = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -78,9 +80,14 @@ class PlainProgress:
             ]
             self._print(f"{self._clock.stamp()}  {'; '.join(cells)}" + (f"  [{', '.join(faults)}]" if faults else ""))
 
-    def suspected(self, found: Suspected) -> None:
-        self.note(found.line() + (f"; {found.examples[0]}" if found.examples and not self._explained else ""))
-        self._explained = self._explained or bool(found.examples)
+    def suspected(self, so_far: Suspected, news: Suspected) -> None:
+        if news:
+            self.note(_with_example(news))
+        elif time.monotonic() - self._told >= _SUSPECTED_EVERY_S:
+            self.note(f"so far {so_far.line()}")
+        else:
+            return
+        self._told = time.monotonic()
 
     def _say_phase(self) -> None:
         phase = self._clock.phase
@@ -114,7 +121,7 @@ class LiveProgress:
         self._clock = PhaseClock(profile)
         self._second: dict[str, Any] | None = None
         self._faults: list[str] = []
-        self._suspected: dict[str, int] = {}
+        self._suspected = Suspected()
         self._console = Console(file=stream)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True, get_renderable=self._draw)
 
@@ -139,12 +146,10 @@ class LiveProgress:
         if "regions" in second:
             self._second, self._faults = second, faults
 
-    def suspected(self, found: Suspected) -> None:
-        if not self._suspected and found.examples:
-            self.note(f"{found.line()}; {found.examples[0]}")
-        for words, counts in (("stale reads", found.stale), ("lost updates", found.lost)):
-            total = self._suspected.get(words, 0) + sum(counts.values())
-            self._suspected[words] = total
+    def suspected(self, so_far: Suspected, news: Suspected) -> None:
+        if news:
+            self.note(_with_example(news))
+        self._suspected = so_far
 
     def _draw(self) -> Any:
         from rich.console import Group
@@ -168,8 +173,9 @@ class LiveProgress:
                 *(_count(row, name, "yellow" if name in ("condition", "conflict") else "red") for name in shown),
             )
         faults = Text("in effect: " + ", ".join(self._faults), style="bold red") if self._faults else Text("no fault")
-        said = ", ".join(f"{count:,} {words}" for words, count in self._suspected.items() if count)
-        suspected = Text(f"suspected so far: {said}", style="yellow") if said else Text("nothing looks lost or stale")
+        suspected = Text("nothing looks lost or stale")
+        if self._suspected:
+            suspected = Text(f"so far {self._suspected.line()}", style="yellow")
         counts = (f"{name} {self._second.get(name, 0):,}" for name in ("offered", "sent", "late"))
         return Group(self._bar(), table, Text(f"intents in this second: {', '.join(counts)}"), faults, suspected)
 
@@ -222,6 +228,10 @@ class PhaseClock:
     def stamp(self) -> str:
         """``  12 s`` since t0."""
         return f"{self.elapsed_s:4.0f} s"
+
+
+def _with_example(found: Suspected) -> str:
+    return found.line() + (f"; {found.examples[0]}" if found.examples else "")
 
 
 def _rate(row: dict[str, Any]) -> str:

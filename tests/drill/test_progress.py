@@ -94,15 +94,22 @@ def test_a_display_in_place_in_a_terminal(profile: Profile) -> None:
         assert words in text
 
 
-def test_suspicions_are_told_with_one_example(profile: Profile) -> None:
+def test_what_is_suspected_anew_is_told_at_once_and_the_number_now_and_then(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stream = io.StringIO()
     progress = PlainProgress(profile, stream)
     progress.live(start(1), [])
-    for _ in range(2):
-        progress.suspected(Suspected({"us-west-2": 3}, {"us-east-1": 1}, ("a read shows an old write",)))
+    found = Suspected({"us-west-2": 3}, {"us-east-1": 1}, ("a read shows an old write",))
+    progress.suspected(found, found)
     text = stream.getvalue()
-    assert text.count("suspected: 3 stale reads (us-west-2 3), 1 lost update (us-east-1 1)") == 2
-    assert text.count("a read shows an old write") == 1
+    assert "suspected: 3 stale reads (us-west-2 3), 1 lost update (us-east-1 1); a read shows an old write" in text
+    more = Suspected({"us-west-2": 7}, {"us-east-1": 1})
+    progress.suspected(more, Suspected())
+    assert stream.getvalue() == text, "more of the same is nothing to interrupt for"
+    monkeypatch.setattr("lastwriter.drill.progress._SUSPECTED_EVERY_S", 0.0)
+    progress.suspected(more, Suspected())
+    assert "so far suspected: 7 stale reads (us-west-2 7), 1 lost update" in stream.getvalue()
 
 
 def test_suspicions_are_added_up_in_a_terminal(profile: Profile) -> None:
@@ -110,6 +117,9 @@ def test_suspicions_are_added_up_in_a_terminal(profile: Profile) -> None:
     with LiveProgress(profile, stream) as progress:
         progress.live(start(1), [])
         progress.live(second(), [])
-        for _ in range(2):
-            progress.suspected(Suspected({"us-west-2": 3}, {}, ("a read shows an old write",)))
-    assert "suspected so far: 6 stale reads" in stream.getvalue()
+        found = Suspected({"us-west-2": 3}, {}, ("a read shows an old write",))
+        progress.suspected(found, found)
+        progress.suspected(Suspected({"us-west-2": 6}, {}), Suspected())
+    text = stream.getvalue()
+    assert "so far suspected: 6 stale reads" in text
+    assert text.count("a read shows an old write") == 1

@@ -10,7 +10,7 @@ import pytest
 
 from lastwriter.drill.profile_file import read_profile
 from lastwriter.drill.progress import PlainProgress
-from lastwriter.drill.suspicions import Suspicions, together
+from lastwriter.drill.suspicions import Suspicions, new_in, together
 from lastwriter.resources import profiles
 from tests.verifier.builders import REGIONS, read, run_info, write
 from tests.verifier.test_live import Worker
@@ -51,6 +51,21 @@ def test_what_goes_wrong_ends_the_view_and_is_said(directory: RunDirectory) -> N
     assert stream.getvalue().count("not shown any more") == 1
 
 
-def test_several_looks_are_told_as_one() -> None:
-    one, other = Suspected({"a": 1}, {"b": 2}, ("first",), 5), Suspected({"a": 2}, {}, ("second",), 9)
-    assert together([one, other]) == Suspected({"a": 3}, {"b": 2}, ("first",), 9)
+def test_what_is_new_and_what_it_comes_to() -> None:
+    one, other = Suspected({"a": 1}, {}, ("first",), 5), Suspected({"a": 2, "b": 1}, {"b": 2}, ("second",), 9)
+    both = together(one, other)
+    assert both == Suspected({"a": 3, "b": 1}, {"b": 2}, ("first",), 9)
+    assert new_in(one, Suspected()) == one
+    assert new_in(other, one) == Suspected({"b": 1}, {"b": 2}, ("second",), 9)
+    assert not new_in(other, both)
+
+
+def test_at_the_end_it_is_said_what_it_comes_to(directory: RunDirectory) -> None:
+    stream = io.StringIO()
+    worker = Worker(directory, 0)
+    progress = PlainProgress(read_profile(Path(profiles()["quickstart"])), stream)
+    suspicions = Suspicions(directory, run_info("MREC", start_ns=1 * S), progress)
+    worker.add([write(2 * S, 3 * S, op=1, prev=-1), write(4 * S, 5 * S, op=2, prev=1)])
+    worker.add([read(6 * S, 7 * S, op=3, saw=1, region=REGIONS[2])])
+    suspicions.look(last=True)
+    assert f"in all suspected: 1 stale read ({REGIONS[2]} 1)" in stream.getvalue()

@@ -36,13 +36,13 @@ class Processes:
             return
         self._grow(int(process.max()) + 1)
         order = order_by_code(process) if int(process.min()) >= 0 else np.argsort(process, kind="stable")
-        ordered = [one[order] for one in (process, op, start_ns, end_ns)]
-        same = ordered[0][1:] == ordered[0][:-1]
-        if (same & (ordered[1][1:] < ordered[1][:-1])).any():  # mostly they stand in the order of their ids
+        in_order = process[order], op[order], start_ns[order], end_ns[order]
+        same = in_order[0][1:] == in_order[0][:-1]
+        if (same & (in_order[1][1:] < in_order[1][:-1])).any():  # mostly they stand in the order of their ids
             order = np.lexsort((op, process))
-            ordered = [one[order] for one in (process, op, start_ns, end_ns)]
-            same = ordered[0][1:] == ordered[0][:-1]
-        process, op, start, end = ordered
+            in_order = process[order], op[order], start_ns[order], end_ns[order]
+            same = in_order[0][1:] == in_order[0][:-1]
+        process, op, start, end = in_order
         first = np.flatnonzero(np.concatenate(([True], ~same)))
         inside = np.flatnonzero(same & (start[1:] < end[:-1]))
         pairs = [(op[inside], start[inside], end[inside], inside + 1)]
