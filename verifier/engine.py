@@ -164,6 +164,6 @@ def _check_room(folder: Path, plan: Plan) -> None:
     free, needed = shutil.disk_usage(folder).free, plan.rows * BYTES_ON_DISK
     if needed > free:
         raise RecordError(
-            f"{folder.parent}: {plan.rows:,} operations have to be cut up on disk, which takes {needed / 1e9:.0f} GB, "
-            f"and {free / 1e9:.0f} GB are free: make room, or give more --memory"
+            f"{folder.parent}: {plan.rows:,} operations have to be cut up on disk, which takes {needed / 1e6:,.0f} MB, "
+            f"and {free / 1e6:,.0f} MB are free: make room, or give more --memory"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -261,4 +262,5 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         error.filename = str(path)
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only file system refuses that, too
+            temporary.unlink(missing_ok=True)

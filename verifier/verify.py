@@ -266,7 +266,7 @@ def _cut_short(run: RunInfo) -> str | None:
     if run.ended in ("finished", "stopped"):
         return None
     if run.ended is None:
-        return "the run never ended in order: it was killed"
+        return "the run never ended in order: it was killed, or its disk was full"
     return f"the run was {run.ended}" + (f": {run.reason}" if run.reason else "")
 
 
@@ -309,10 +309,14 @@ def _write(directory: RunDirectory, judged: Together, verdict: Verdict) -> list[
         for path, temporary in aside:
             temporary.replace(path)
     except OSError as error:
-        raise RecordError(f"{directory.path}: the verdict cannot be written ({error.strerror or error})") from None
+        reason = error.strerror or str(error)
+        raise RecordError(
+            f"{directory.path}: the verdict cannot be written ({reason}); --output names another folder"
+        ) from None
     finally:
         for _, temporary in aside:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a read-only file system refuses that, too
+                temporary.unlink(missing_ok=True)
     return [path for path, _ in writers]
 
 

@@ -246,6 +246,13 @@ def test_verifying_again_gives_the_same_bytes(tmp_path: Path) -> None:
     assert [path.read_bytes() for path in files] == before
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in ("file", "file/in"):
+        with pytest.raises(RecordError, match="the verdict cannot be written .*; --output names another folder"):
+            verify(talk(tmp_path / "run").path, output=tmp_path / folder)
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     steps: list[float] = []
     verify(record(tmp_path / "run", simulate(1, "MRSC")).path, progress=lambda _, share: steps.append(share))

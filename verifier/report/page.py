@@ -150,7 +150,7 @@ def _run_facts(page: PageData) -> list[tuple[str, str]]:
         "stopped": "by a stop condition",
         "interrupted": "interrupted by hand",
         "aborted": "aborted by an error",
-        None: "not in order: it was killed",
+        None: "not in order: it was killed, or its disk was full",
     }[run.ended]
     settled = {True: "yes", False: "no", None: "not looked at"}[run.settled]
     intents = verdict.intents

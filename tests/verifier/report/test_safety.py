@@ -132,7 +132,7 @@ def test_what_may_be_missing_of_a_run_is_said(tmp_path: Path, change: str) -> No
         wanted = "Over time"
     elif change == "killed":
         info.ended, info.end_ns = None, None
-        wanted = "not in order: it was killed"
+        wanted = "not in order: it was killed, or its disk was full"
     else:
         verdict.contract, verdict.invariants, verdict.expectations, verdict.checks = [], [], [], []
         verdict.contract_verdict, verdict.expectations_met = "unknown", None
