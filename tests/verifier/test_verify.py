@@ -247,10 +247,11 @@ def test_verifying_again_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    run = talk(tmp_path / "run")
     (tmp_path / "file").write_text("")
     for folder in ("file", "file/in"):
-        with pytest.raises(RecordError, match="the verdict cannot be written .*; --output names another folder"):
-            verify(talk(tmp_path / "run").path, output=tmp_path / folder)
+        with pytest.raises(RecordError, match=r"the verdict cannot be written .*; --output names another folder"):
+            verify(run.path, output=tmp_path / folder)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
