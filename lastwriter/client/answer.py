@@ -9,6 +9,7 @@ from lastwriter.client.protocol import Reply
 from verifier.history.columns import NULL
 from verifier.history.schema import ABSENT, PREVIOUS_ATTRIBUTE, VALUE_ATTRIBUTE, WRITER_ATTRIBUTE, Outcome
 
+_OK: Final = Outcome.OK  # an enumeration takes its time to look a member up
 _UNSAID: Final = (NULL, NULL, NULL)
 _NOTHING: Final = (NULL, ABSENT, NULL)
 
@@ -38,7 +39,7 @@ class Answer:
     @property
     def ok(self) -> bool:
         """It took effect and was answered."""
-        return self.outcome is Outcome.OK
+        return self.outcome is _OK
 
     def __repr__(self) -> str:
         what = f"value={self.value} writer={self.writer}" if self.ok else f"error={self.error}"
@@ -47,7 +48,7 @@ class Answer:
 
 def observed(operation: str, body: dict[str, Any], reply: Reply) -> tuple[int, int, int]:
     """Value, writer and the writer before, of the item that a reply shows."""
-    if reply.outcome is Outcome.OK:
+    if reply.outcome is _OK:
         if operation == "GetItem":
             item = reply.body.get("Item")
             return marks_of(item) if item else _NOTHING if item is None else _UNSAID

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lastwriter.client.keys import Key, name_of
+from lastwriter.client.keys import Key
 from lastwriter.client.recorder import Recorder
 from verifier.history.columns import NO_CODE
 
@@ -24,7 +24,7 @@ class KeyCodes:
 
     def of(self, key: Key | str) -> tuple[int, int, int, int]:
         """Codes of key, class, home Region and logical key."""
-        found = self._codes.get(name := name_of(key))
+        found = self._codes.get(name := key if isinstance(key, str) else key.name)
         if found is None:
             recorder, code = self._recorder, self._recorder.key.of(name)
             if isinstance(key, str):

@@ -15,7 +15,7 @@ class Reply:
 
     ``body`` is the decoded JSON (the exception's body for an AWS error, ``{}`` if there was none). ``error`` is the AWS
     exception's name or one of the transport errors of :data:`verifier.history.schema.COLUMNS`. ``start_ns`` is stamped
-    before the first byte is queued, ``end_ns`` after the last is read.
+    before the first byte is queued, ``end_ns`` when the last had arrived, or was read.
     """
 
     outcome: Outcome

@@ -31,8 +31,21 @@ _PLAIN_HEAD: Final = re.compile(
 )
 
 
+# The same for replies written just as DynamoDB and our emulator write them, which takes a third of the time.
+_USUAL_HEAD: Final = re.compile(
+    rb"HTTP/1\.1 (200|[45]\d\d) [ -~]*+\r\nServer: [ -~]*+\r\n(?:Date: [ -~]*+\r\n)?+Content-Type: [ -~]*+\r\n"
+    rb"(?:Content-Length: (\d{1,8}+)\r\n)?+Connection: keep-alive\r\nx-amzn-RequestId: [ -~]*+\r\n"
+    rb"x-amz-crc32: (\d{1,10}+)\r\n(?(2)|Content-Length: (\d{1,8}+)\r\n)\r\n"
+)
+
+
 def parse_whole(data: bytes) -> HttpReply | None:
     """The reply, if ``data`` is exactly one plain reply; else None (which says nothing against it)."""
+    usual = _USUAL_HEAD.match(data)
+    if usual is not None:
+        status, length, crc32, length_last = usual.groups()
+        body = data[usual.end() :]
+        return HttpReply(int(status), int(crc32), body, True) if len(body) == int(length or length_last) else None
     head = _PLAIN_HEAD.match(data)
     if head is None:
         return None

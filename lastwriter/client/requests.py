@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from gevent import GreenletExit
 
-from lastwriter.client.answer import Answer, known, observed
+from lastwriter.client.answer import Answer, observed
 from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.flight import Flight, Part, Process, Seen
 from lastwriter.client.key_codes import KeyCodes
@@ -20,6 +20,8 @@ from lastwriter.client.recorder import Recorder
 from lastwriter.client.retry import Attempts
 from verifier.history.columns import NO_CODE, NULL
 from verifier.history.schema import ALREADY_APPLIED, IN_FLIGHT, READS, Kind, Outcome
+
+_UNKNOWN: Final = Outcome.UNKNOWN  # an enumeration takes its time to look a member up
 
 
 class Requests:
@@ -125,9 +127,9 @@ class Requests:
             op,
             reply.outcome,
             error,
-            known(result),
-            known(writer),
-            known(previous),
+            None if result == NULL else result,
+            None if writer == NULL else writer,
+            None if previous == NULL else previous,
             reply,
         )
         if attempt is not None:
@@ -172,7 +174,7 @@ class Requests:
             prev, outcome, NO_CODE if error is None else self._recorder.error.of(error), flight.scheduled_ns,
             start_ns, end_ns, elements=elements, user_region=self._user_region_code,
         )  # fmt: skip
-        if outcome is Outcome.UNKNOWN:
+        if outcome is _UNKNOWN:
             self._process.renew()
 
     def _write_rows(self, flight: Flight, seen: Iterable[Seen], start_ns: int, end_ns: int) -> None:
@@ -188,6 +190,6 @@ class Requests:
                 NO_CODE if one.error is None else recorder.error.of(one.error), flight.scheduled_ns, start_ns, end_ns,
                 user_region=self._user_region_code,
             )  # fmt: skip
-            unknown |= one.outcome is Outcome.UNKNOWN
+            unknown |= one.outcome is _UNKNOWN
         if unknown:
             self._process.renew()

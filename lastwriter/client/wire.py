@@ -5,8 +5,8 @@ How it works
 1. A connection carries one request at a time. Idle ones wait in a pool, last used first; a greenlet that finds none
    opens another, so there are as many as greenlets were ever waiting at once.
 2. Each connection has one read watcher that stays with the hub for its life. What arrives is read and parsed there,
-   and the greenlet is woken once, with the whole reply. ``end_ns`` is stamped as the last byte is read, whenever the
-   greenlet gets its turn.
+   and the greenlet is woken once, with the whole reply. ``end_ns`` is when the kernel had the last byte of it, where
+   it says so (:mod:`~lastwriter.client.arrival`), else when that was read: never when the greenlet gets its turn.
 3. A connection that the server closed while it was idle must not be used: a request written to it may look sent, and
    then nobody can tell it from one that was processed and not answered. So the watcher drops it at once, and it is
    looked at again right before sending, in case the hub had no turn since.
@@ -38,6 +38,7 @@ from gevent.hub import get_hub
 from gevent.monkey import get_original
 from greenlet import getcurrent
 
+from lastwriter.client.arrival import Arrival
 from lastwriter.client.clock import monotonic_ns
 from lastwriter.client.credentials import CredentialSource, CredentialsUnavailable
 from lastwriter.client.endpoint import host_header, parse_endpoint, proxy_for
@@ -117,7 +118,6 @@ class WireClient:
                 connection = self._connect(min(deadline_ns, monotonic_ns() + self._connect_ns))
                 if connection is None:
                     return Reply(classify(operation, 0, CONNECT_ERROR), 0, {}, CONNECT_ERROR, start_ns, monotonic_ns())
-            start_ns = monotonic_ns()
             connection.exchange(message, deadline_ns)
             reply = connection.reply
             if reply is not None:
@@ -126,12 +126,12 @@ class WireClient:
                 else:
                     connection.close()
                 outcome, answer, error = interpret(operation, reply)
-                return Reply(outcome, reply.status, answer, error, start_ns, connection.end_ns)
+                return Reply(outcome, reply.status, answer, error, connection.start_ns, connection.end_ns)
             error = connection.error
             connection.close()
             if error == CONNECT_ERROR and reused:
                 continue
-            return Reply(classify(operation, 0, error), 0, {}, error, start_ns, connection.end_ns)
+            return Reply(classify(operation, 0, error), 0, {}, error, connection.start_ns, connection.end_ns)
 
     def close(self) -> None:
         """Close every connection; requests in flight end as reset."""
@@ -199,6 +199,7 @@ class _Connection:
     """One connection to the endpoint: at most one exchange at a time."""
 
     __slots__ = (
+        "_arrival",
         "_closed",
         "_fd",
         "_forget",
@@ -215,6 +216,7 @@ class _Connection:
         "end_ns",
         "error",
         "reply",
+        "start_ns",
     )
 
     def __init__(self, sock: Any, tls: bool, forget: Callable[[_Connection], None]) -> None:
@@ -228,6 +230,7 @@ class _Connection:
         self._tls = tls
         self._send = sock.send
         self._receive = sock.recv
+        self._arrival = None if tls else Arrival.of(sock)
         self._fd: int = sock.fileno()
         self._forget = forget
         poll = _poll()
@@ -240,7 +243,7 @@ class _Connection:
         self._watcher = self._hub.loop.io(self._fd, _READ)
         self._watcher.start(self._on_readable)
         self.deadline_ns = 0
-        self.end_ns = 0
+        self.start_ns = self.end_ns = 0
         self.reply: HttpReply | None = None
         self.error: str | None = None
 
@@ -257,8 +260,9 @@ class _Connection:
         return False
 
     def exchange(self, message: bytes, deadline_ns: int) -> None:
-        """Send ``message`` and wait; afterwards ``reply`` or ``error`` is set, and ``end_ns``."""
+        """Send ``message`` and wait; afterwards ``reply`` or ``error`` is set, ``start_ns`` and ``end_ns``."""
         self.reply = self.error = self._parser = None
+        self.start_ns = monotonic_ns()
         try:
             sent = self._send(message)
         except _WOULD_BLOCK:
@@ -346,29 +350,38 @@ class _Connection:
         if self._closed:
             return
         while True:
+            arrival = self._arrival
             try:
-                data = self._receive(_RECEIVE_BYTES)
+                if arrival is None:
+                    data = self._receive(_RECEIVE_BYTES)
+                    end_ns = monotonic_ns()
+                else:
+                    data, end_ns = arrival.receive(self.start_ns)
             except _WOULD_BLOCK:
                 return
             except OSError:
                 data = None
-            if self._greenlet is None:
+            greenlet = self._greenlet
+            if greenlet is None:
                 self.close()  # idle: closed by the server, or it sent what nobody asked for
                 return
             if data is None:
                 self._end(None, CONNECTION_RESET)
                 return
-            self.end_ns = monotonic_ns()
+            self.end_ns = end_ns
             parser = self._parser
-            reply = parse_whole(data) if parser is None else None
-            if reply is None:
-                if parser is None:
-                    parser = self._parser = ReplyParser()
-                try:
-                    reply = parser.receive(data)
-                except MalformedReply:
-                    self._end(None, BAD_REPLY if data else SHORT_REPLY)
+            if parser is None:
+                reply = parse_whole(data)
+                if reply is not None:
+                    self.reply, self._greenlet = reply, None
+                    greenlet.switch()
                     return
+                parser = self._parser = ReplyParser()
+            try:
+                reply = parser.receive(data)
+            except MalformedReply:
+                self._end(None, BAD_REPLY if data else SHORT_REPLY)
+                return
             if reply is not None or not data:
                 # The end without a byte of the answer (a 1xx is none) leaves no reply and nothing malformed.
                 self._end(reply, CONNECTION_RESET if reply is None else None)
