@@ -14,15 +14,30 @@ CONDITION_FAILED: Final = frozenset({"ConditionalCheckFailedException", ALREADY_
 CONFLICT: Final = "ReplicatedWriteConflictException"
 THROTTLED: Final = frozenset(
     {
+        "LimitExceededException",
         "ProvisionedThroughputExceededException",
-        "ThrottlingException",
         "RequestLimitExceeded",
-        "Throttling",
         "RequestThrottled",
         "RequestThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
         "TooManyRequestsException",
     }
 )
+"""The throttling family: refused for now, worth another attempt later."""
+TIMEOUT: Final = "Timeout"
+_SERVER_ERRORS: Final = frozenset({"InternalFailure", "InternalServerError", "ServiceUnavailable"})
+
+
+def is_server_error(error: str) -> bool:
+    """Whether it came with an HTTP status of 500 or more."""
+    return error in _SERVER_ERRORS or error.startswith("HTTP5")
+
+
+def server_errors(history: History) -> Bool:
+    """Rows that were answered so."""
+    return with_error(history, *filter(is_server_error, history.errors))
 
 
 def timed(history: History) -> Bool:

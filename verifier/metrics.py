@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, timed, with_error
+from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, TIMEOUT, server_errors, timed, with_error
 from verifier.checks.ledger import Balance, Fate
 from verifier.checks.marks import of_kind, updates
 from verifier.checks.types import Context, Result
@@ -192,6 +192,10 @@ def _count_errors(*errors: str) -> Callable[[Facts, Selection], Tally]:
     return count
 
 
+def _count_server_errors(facts: Facts, selection: Selection) -> Tally:
+    return {"hit": int((server_errors(facts.history) & _select(facts, selection)).sum())}
+
+
 def _total(tally: Tally, whole: Whole, _: Selection) -> Measured:
     return _at_least(whole, number(tally, "hit"))
 
@@ -361,6 +365,8 @@ METRICS: Final[Mapping[str, Metric]] = {
     "conflict_rate": Metric("share", "the same as a share of the attempts to write", _count_conflicts, _share),
     "condition_failed": Metric("count", "attempts whose condition failed", _count_errors(*CONDITION_FAILED), _total),
     "throttled": Metric("count", "attempts that were throttled", _count_errors(*THROTTLED), _total),
+    "server_errors": Metric("count", "attempts that were answered with a 5xx", _count_server_errors, _total),
+    "timeouts": Metric("count", "attempts without an answer at their deadline", _count_errors(TIMEOUT), _total),
     "refused": Metric("count", "intents to write whose every attempt failed", _count_fates, _refused),
     "unknown_writes": Metric(
         "count", "attempts to write whose outcome was never learnt", _count_unknown_writes, _total

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, asked, with_error
+from verifier.answers import CONDITION_FAILED, CONFLICT, THROTTLED, TIMEOUT, asked, server_errors, with_error
 from verifier.checks.ledger import Balance, Fate
 from verifier.checks.marks import updates
 from verifier.checks.types import Context
@@ -61,6 +61,8 @@ def count_intents(history: History, context: Context, balance: Balance) -> Tally
     counts[f"{_ALL}|conflicts"] = int(with_error(history, CONFLICT).sum())
     counts[f"{_ALL}|throttled"] = int(with_error(history, *THROTTLED).sum())
     counts[f"{_ALL}|condition_failed"] = int(with_error(history, *CONDITION_FAILED).sum())
+    counts[f"{_ALL}|server_errors"] = int(server_errors(history).sum())
+    counts[f"{_ALL}|timeouts"] = int(with_error(history, TIMEOUT).sum())
     loads = load_of_rows(history, context)
     fates = balance.fates
     for name, start, end in windows_of(context):
@@ -101,6 +103,8 @@ def intents_row(tally: Tally, context: Context) -> Intents:
         conflicts=count("conflicts"),
         throttled=count("throttled"),
         condition_failed=count("condition_failed"),
+        server_errors=count("server_errors"),
+        timeouts=count("timeouts"),
         by_pattern=list(_rows(tally, context)),
     )
 

@@ -137,7 +137,8 @@ class RouteEvent(_File):
     flipped     the control record that says who is home to the Region's keys has been written
     switched    users of one worker have followed, the first at ``since_ns``, the last at ``at_ns``
     swept       one worker has read in ``to`` every key of which its users, or those of a dead worker whose record it
-                has, had a write acknowledged by the Region that was given up; the reads are rows of the history, workload ``failover-sweep``
+                has, had a write acknowledged by the Region that was given up; the reads are rows of the history,
+                workload ``failover-sweep``
     ==========  ================================================================================================
     """
 

@@ -124,9 +124,15 @@ def _intents(verdict: Verdict) -> list[str]:
             f"from the first schedule to the final answer p50 {format_ms(intents.p50_ms)}, "
             f"p99 {format_ms(intents.p99_ms)}, max {format_ms(intents.max_ms)}"
         )
-    refusals = {"conflicts": intents.conflicts, "throttled": intents.throttled, "conditions": intents.condition_failed}
-    said = [f"{count:,} {name}" for name, count in refusals.items() if count]
-    return lines + ([f"refused attempts: {', '.join(said)}"] if said else [])
+    reasons = {
+        "conflicts": intents.conflicts,
+        "throttled": intents.throttled,
+        "conditions": intents.condition_failed,
+        "server errors": intents.server_errors,
+        "timeouts": intents.timeouts,
+    }
+    said = [f"{count:,} {name}" for name, count in reasons.items() if count]
+    return lines + ([f"attempts that failed or stayed open: {', '.join(said)}"] if said else [])
 
 
 def _invariants(verdict: Verdict) -> list[str]:

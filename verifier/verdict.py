@@ -298,6 +298,8 @@ class Intents(_Part):
     conflicts: int = Field(0, description="attempts refused by ReplicatedWriteConflictException")
     throttled: int = 0
     condition_failed: int = 0
+    server_errors: int = Field(0, description="attempts that were answered with a 5xx")
+    timeouts: int = Field(0, description="attempts without an answer at their deadline")
 
 
 class Verdict(_Part):

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from lastwriter.client.http_reply import HttpReply, MalformedReply, decoded
+from verifier.answers import THROTTLED, is_server_error
 from verifier.history.schema import ALREADY_APPLIED, Outcome
 
 # What the transport may report in place of an AWS exception's name.
@@ -36,21 +37,6 @@ NOT_SENT: Final = frozenset({CONNECT_ERROR, CREDENTIALS_ERROR})
 
 CONDITION_FAILED: Final = "ConditionalCheckFailedException"
 """What was asked for before writing is not so."""
-
-THROTTLED: Final = frozenset(
-    {
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
-    }
-)
-"""The throttling family: refused for now, worth another attempt later."""
 
 SHUT_OUT: Final = frozenset(
     {
@@ -101,16 +87,13 @@ _FAMILY: Final = {
     "TransactionConflictException": "conflict",
     "TransactionInProgressException": "conflict",
     TIMEOUT: "timeout",
-    "InternalFailure": "server_error",
-    "InternalServerError": "server_error",
-    "ServiceUnavailable": "server_error",
     **dict.fromkeys(THROTTLED, "throttled"),
 }
 
 
 def family(error: str) -> str:
     """Which of :data:`FAMILIES` an error belongs to."""
-    return _FAMILY.get(error) or ("server_error" if error.startswith("HTTP5") else "other")
+    return _FAMILY.get(error) or ("server_error" if is_server_error(error) else "other")
 
 
 def is_failure(error: str) -> bool:

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from lastwriter.client.boto import BotoClient
 from lastwriter.client.credentials import CredentialSource, credentials_at
-from lastwriter.client.outcome import BAD_CHECKSUM, NOT_SENT, THROTTLED
+from lastwriter.client.outcome import BAD_CHECKSUM, NOT_SENT
 from lastwriter.client.protocol import Reply
 from lastwriter.client.refusals import refused, unreachable
 from lastwriter.errors import UserError
+from verifier.answers import THROTTLED
 from verifier.history.schema import (
     KEY_ATTRIBUTE,
     PREVIOUS_ATTRIBUTE,

@@ -28,8 +28,9 @@ import gevent
 
 from lastwriter.client.answer import Answer
 from lastwriter.client.clock import monotonic_ns
-from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED, THROTTLED
+from lastwriter.client.outcome import CREDENTIALS_ERROR, REFUSED
 from lastwriter.client.plan import Load
+from verifier.answers import THROTTLED
 from verifier.history.schema import ALREADY_APPLIED, Outcome
 
 FIRST_PAUSE_S: Final = 0.05

@@ -7,7 +7,8 @@ from botocore.session import Session
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lastwriter.client.outcome import NOT_SENT, READ_OPERATIONS, REFUSED, THROTTLED, classify, exception_name
+from lastwriter.client.outcome import NOT_SENT, READ_OPERATIONS, REFUSED, classify, exception_name
+from verifier.answers import THROTTLED
 from verifier.history.schema import Outcome
 
 WRITES = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "ExecuteStatement", "SomethingNew"]

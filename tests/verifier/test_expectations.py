@@ -191,14 +191,18 @@ def test_availability_errors_and_amplification_are_shares_of_what_they_say() -> 
         add(6, 9, 1, op=2, prev=-1, intent=1, attempt=2),
         Op("cas", 10, 15, op=3, outcome="fail", error=condition),
         add(20, 25, op=4, outcome="unknown", error="Timeout"),
+        add(30, 35, op=5, outcome="unknown", error="InternalServerError"),
+        add(30, 35, op=6, outcome="unknown", error="HTTP503"),
     ]
     of = facts(ops)
-    assert measure(of, "availability").measured == "66.67%"
-    assert measure(of, "error_rate").measured == "50%"
-    assert measure(of, "amplification").measured == "1.333"
+    assert measure(of, "availability").measured == "40%"
+    assert measure(of, "error_rate").measured == "66.67%"
+    assert measure(of, "amplification").measured == "1.2"
+    assert measure(of, "server_errors").measured == "2"
+    assert measure(of, "timeouts").measured == "1"
     assert measure(of, "throttled").measured == "1"
     assert measure(of, "condition_failed").measured == "1"
-    assert measure(of, "unknown_writes").measured == "1"
+    assert measure(of, "unknown_writes").measured == "3"
 
 
 def test_around_faults_is_a_phase_too() -> None:

@@ -175,9 +175,10 @@ def _run_facts(page: PageData) -> list[tuple[str, str]]:
             f"p50 {words.ms(intents.p50_ms)}, p99 {words.ms(intents.p99_ms)}, max {words.ms(intents.max_ms)}",
         ),
         (
-            "Refusals",
+            "Attempts that failed or stayed open",
             f"{words.plural(intents.conflicts, 'write conflict')}, {intents.throttled:,} throttled, "
-            f"{words.plural(intents.condition_failed, 'failed condition')}",
+            f"{words.plural(intents.condition_failed, 'failed condition')}, "
+            f"{words.plural(intents.server_errors, 'server error')}, {words.plural(intents.timeouts, 'timeout')}",
         ),
         ("Versions", ", ".join(f"{name} {value}" for name, value in run.versions.model_dump().items())),
     ]
