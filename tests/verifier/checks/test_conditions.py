@@ -11,6 +11,7 @@ import pytest
 
 from tests.verifier.brute import FOREVER, legal
 from tests.verifier.builders import REGIONS, Item, Op, build, read
+from tests.verifier.generators import register_history, side_by_side
 from verifier.checks.conditions import check_lost_update, check_unique
 from verifier.checks.explain import finding
 from verifier.checks.explain_order import order
@@ -64,6 +65,25 @@ def test_an_update_without_answer_that_somebody_saw_held_its_condition() -> None
     ops = [create(0, 5, op=1), cas(10, 15, 1, op=2), cas(12, 19, 1, op=3, outcome="unknown")]
     assert check_lost_update(*build([*ops, read(30, 31, 3, op=4)])).count == 1
     assert check_lost_update(*build(ops, final={A: {"k": Item(0, 3, 1)}})).count == 1
+
+
+def test_correct_conditions_are_never_accused_and_a_second_success_is_found_in_its_place() -> None:
+    rng = random.Random(3)
+    histories = [register_history(rng, 12) for _ in range(400)]
+    assert check_lost_update(*build(side_by_side(histories))).verdict == "holds"
+    planted = set()
+    for number, ops in enumerate(histories):
+        held = [op for op in ops if op.kind == "cas" and op.outcome == "ok" and (op.expect or 0) > 0]
+        if held:
+            one = rng.choice(held)
+            ops.append(
+                cas(one.start + rng.randint(-9, 9), 99, one.expect, op=13, key=one.key, region=rng.choice(REGIONS))
+            )
+            planted.add(f"{number}:{one.key}")
+    history, context = build(side_by_side(histories))
+    result = check_lost_update(history, context)
+    assert {history.keys[one] for one in _keys(result)} == planted
+    assert result.count == len(planted) > 100
 
 
 def test_two_creations_are_one_too_many() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 from tests.verifier.builders import REGIONS, Item, Op, build, run_info, write
@@ -42,6 +43,24 @@ def test_an_index_that_differs_in_the_end_is_wrong() -> None:
     assert "shows 5 for l, its table no such item" in finding(
         "index", items, history, context, check_index(history, context).violations[0]
     ).sentence  # fmt: skip
+
+
+def test_a_correct_index_is_never_accused_and_each_damage_is_found_in_its_place() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        table = {f"k{number}": Item(rng.randrange(9), number) for number in range(rng.randint(1, 30))}
+        assert check_index(*run(table, table)).verdict == "holds", seed
+        victim, index = rng.choice(list(table)), dict(table)
+        damage = rng.choice(["left out", "behind", "not deleted"])
+        if damage == "not deleted":
+            del table[victim]
+        elif damage == "behind":
+            index[victim] = Item((table[victim].value or 0) + 1, 99)
+        else:
+            del index[victim]
+        history, context = run(table, index)
+        result = check_index(history, context)
+        assert [history.keys[one.key] for one in result.violations] == [victim], (seed, damage)
 
 
 def test_an_index_that_may_still_be_filled_is_inconclusive() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from itertools import permutations
 
@@ -160,6 +161,22 @@ def one_region(rng: random.Random, size: int) -> list[Op]:
             for key in some:
                 state[key], value[key] = number, value[key] + amounts[key]
     return ops
+
+
+def test_money_that_vanishes_from_one_read_or_replica_is_found_there() -> None:
+    for seed in range(60):
+        rng = random.Random(seed)
+        ops = one_region(rng, 40)
+        ops += look(900, 901, 900, dict.fromkeys("abc", 1), dict.fromkeys("abc", 0))
+        whole = Counter(op.op for op in ops if op.kind == "txn_read")
+        at = rng.choice([at for at, op in enumerate(ops) if op.kind == "txn_read" and whole[op.op] == 3])
+        ops[at] = replace(ops[at], result=(ops[at].result or 0) + rng.choice([-2, -1, 1, 2]))
+        history, context = build(ops, mode="MREC", final={B: {named("a"): Item(5), named("b"): Item(-5)}})
+        result = check_bank(history, context)
+        assert ops_of(history, result) == [{ops[at].op}], seed
+        replicas = {A: {named("a"): Item(5), named("b"): Item(-5)}, B: {named("a"): Item(4), named("b"): Item(-5)}}
+        result = check_bank(*build([op for op in ops if op.op != ops[at].op], mode="MREC", final=replicas))
+        assert [one.facts.get("final") for one in result.violations] == [B]
 
 
 def serializable(ops: list[Op]) -> bool:
