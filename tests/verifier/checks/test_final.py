@@ -22,7 +22,7 @@ from verifier.history.schema import ABSENT
 A, B, C = REGIONS
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     kinds=st.sampled_from([("add",), ("write",)]),

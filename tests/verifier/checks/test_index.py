@@ -46,7 +46,7 @@ def test_an_index_that_differs_in_the_end_is_wrong() -> None:
 
 
 def test_a_correct_index_is_never_accused_and_each_damage_is_found_in_its_place() -> None:
-    for seed in range(60):
+    for seed in range(25):
         rng = random.Random(seed)
         table = {f"k{number}": Item(rng.randrange(9), number) for number in range(rng.randint(1, 30))}
         assert check_index(*run(table, table)).verdict == "holds", seed
