@@ -108,6 +108,51 @@ def test_two_reads_that_each_show_something_newer_are_a_fork() -> None:
     assert check_long_fork(*build(one_way, mode="MREC", final=final)).verdict == "holds"
 
 
+def one_after_the_other(rng: random.Random, size: int) -> tuple[list[Op], dict[str, Item]]:
+    """Transactions of a Region and reads of all items between them, with the marks that lead from each to the next."""
+    state = dict.fromkeys("abc", (ABSENT, ABSENT))
+    ops: list[Op] = []
+    for number in range(1, size + 1):
+        start = 10 * number
+        if rng.random() < 0.5:
+            reads = look(start, start + rng.randint(1, 15), number, {key: state[key][0] for key in "abc"})
+            ops += [replace(op, prev=state[op.key[-1]][1]) for op in reads]
+            continue
+        some = rng.sample("abc", rng.randint(1, 3))
+        ops += move(start, start + rng.randint(1, 9), number, dict.fromkeys(some, 1))
+        for key in some:
+            state[key] = (number, state[key][0])
+        reads = look(start + 9, start + 9, 1000 + number, {key: state[key][0] for key in "abc"})
+        ops += [replace(op, prev=state[op.key[-1]][1]) for op in reads]
+    return ops, {named(key): Item(0, *state[key]) for key in "abc" if state[key][0] != ABSENT}
+
+
+def test_reads_that_can_be_ordered_are_never_accused_and_planted_forks_are_found() -> None:
+    planted = 0
+    for seed in range(40):
+        rng = random.Random(seed)
+        ops, final = one_after_the_other(rng, 30)
+        sound = check_long_fork(*build(ops, mode="MREC", final={A: final}))
+        assert (sound.verdict, sound.exercised > 10) == ("holds", True), seed
+        reads = {op.op: {} for op in ops if op.kind == "txn_read"}
+        for at, op in enumerate(ops):
+            if op.kind == "txn_read":
+                reads[op.op][op.key] = at
+        one, other = rng.sample(list(reads.values()), 2)
+        differ = [key for key in one if ops[one[key]].saw != ops[other[key]].saw]
+        if len(differ) < 2:
+            continue
+        planted += 1
+        one_at, other_at = one[differ[0]], other[differ[0]]
+        first, second = ops[one_at], ops[other_at]
+        ops[one_at] = replace(first, saw=second.saw, prev=second.prev)
+        ops[other_at] = replace(second, saw=first.saw, prev=first.prev)
+        history, context = build(ops, mode="MREC", final={A: final})
+        found = ops_of(history, check_long_fork(history, context))
+        assert {first.op, second.op} & set().union(*found), seed
+    assert planted > 20
+
+
 def test_a_total_that_changes_is_money_from_nowhere() -> None:
     moves = [*move(0, 5, 1, {"a": -3, "b": 3}), *move(6, 9, 2, {"b": -1, "c": 1})]
     saw = {"a": 1, "b": 2, "c": 2}
