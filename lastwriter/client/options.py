@@ -76,6 +76,7 @@ def add_options(parser: Any) -> None:
         metavar="RATE",
         help="open loop: intents a second, all users together, e.g. 200/s; default: closed loop",
     )
+    add("--arrival", choices=("uniform", "poisson"), default="uniform", help="of an open loop; default: uniform")
     add("--keys", type=int, default=10, metavar="N", help="number of keys; default: 10")
     add("--hot", metavar="N=SHARE", help="N of the keys get this share of the operations, e.g. 2=80%%")
     add("--zipf", metavar="EXPONENT", help="keys are drawn by a Zipf distribution, e.g. 1.1")
@@ -83,6 +84,8 @@ def add_options(parser: Any) -> None:
     add("--item-bytes", type=int, default=0, metavar="N", help="size of every item written; default: what it takes")
     add("--pattern", choices=get_args(Pattern), default="naive", help="how items are written; default: naive")
     add("--retry", choices=get_args(Retry), default="none", help="what users do after a failure; default: none")
+    add("--attempts", type=int, default=5, metavar="N", help="of --retry jittered: at most; default: 5")
+    add("--deadline", default="5s", metavar="TIME", help="an attempt without an answer by then is unknown; default: 5s")
     add(
         "--failover",
         choices=get_args(Failover),
@@ -158,12 +161,15 @@ def make_loads(options: Any, user_classes: Iterable[type], users: int) -> list[L
                 workload=workload_of(user_class),
                 pattern=options.pattern,
                 rate=None if rate is None else f"{rate!r}/s",
+                arrival=options.arrival,
                 # Locust starts one user unless told otherwise, which says nothing about how many share a rate.
                 processes=None if rate is None or users <= len(classes) else users // len(classes),
                 regions=_parse_shares(options.shares) if options.shares else {},
                 keys=keys,
                 item_bytes=options.item_bytes,
                 retry=options.retry,
+                attempts=options.attempts,
+                deadline=options.deadline,
                 failover=options.failover,
                 degraded_reads=options.degraded_reads,
             )

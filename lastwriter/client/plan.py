@@ -110,9 +110,11 @@ class Load(_Strict):
         0.0, description="pattern client-timestamp: each process's clock is off by up to this, either way"
     )
     attempts: int = Field(5, ge=1, description="most attempts of an intent, where there are retries")
-    deadline: Duration = Field(5.0, description="an attempt without an answer by then is unknown")
+    deadline: Duration = Field(5.0, gt=0, description="an attempt without an answer by then is unknown")
     connect_deadline: Duration = Field(
-        2.0, description="an attempt without a connection by then has failed: nothing was sent; at most `deadline`"
+        2.0,
+        gt=0,
+        description="an attempt without a connection by then has failed: nothing was sent; at most `deadline`",
     )
 
     @model_validator(mode="after")

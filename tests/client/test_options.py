@@ -94,6 +94,12 @@ def test_a_rate_is_shared_by_the_user_classes_and_by_the_users() -> None:
     assert alone.processes is None, "one user is Locust's default, not a wish"
 
 
+def test_arrivals_attempts_and_deadlines_are_options_too() -> None:
+    given = ["--rate", "9/s", "--arrival", "poisson", "--retry", "jittered", "--attempts", "9", "--deadline", "300ms"]
+    (load,) = make_loads(options("--emulator", *given), [Counters], 1)
+    assert (load.arrival, load.attempts, load.deadline) == ("poisson", 9, 0.3)
+
+
 def test_keys_may_be_hot_or_zipf_and_regions_have_shares() -> None:
     arguments = ["--keys", "50", "--hot", "2=80%", "--shares", "us-east-1=90%, us-west-2=10%", "--item-bytes", "900"]
     (load,) = make_loads(options("--emulator", *arguments), [Counters], 1)
@@ -122,6 +128,9 @@ def test_locust_prints_its_help_before_it_knows_ours_so_there_is_an_option_for_i
         ["--rate", "300"],
         ["--rate", "fast"],
         ["--keys", "0"],
+        ["--deadline", "5"],
+        ["--deadline", "0s"],
+        ["--attempts", "0"],
         ["--hot", "2"],
         ["--hot", "2=x"],
         ["--hot", "20=80%"],
