@@ -34,6 +34,7 @@ from verifier.faults import fault_rows
 from verifier.headline import headline
 from verifier.history.columns import LostRange
 from verifier.history.reader import unread_replicas, worker_files
+from verifier.history.row_groups import in_row_groups
 from verifier.history.survey import rows_on_disk
 from verifier.latency import latency_rows
 from verifier.outputs.findings import write_findings
@@ -129,7 +130,10 @@ def _judged(
         record = Record(context, history.regions, history.kinds, history.lost, history.incomplete, history.odd)
         yield Together(record, [part], marked_seconds(history, context))
         return
-    with judged_in_parts(directory, worker_files(directory), context, asked, limits, say) as cut:
+    with (
+        in_row_groups(directory.path, worker_files(directory)) as files,
+        judged_in_parts(directory, files, context, asked, limits, say) as cut,
+    ):
         yield _together(cut)
 
 

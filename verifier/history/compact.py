@@ -38,7 +38,7 @@ def compact_stream(path: Path) -> Path:
     target = path.with_suffix(".parquet")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        _write(path, temporary)
+        write_parquet(path, temporary)
         temporary.replace(target)
     except OSError as error:
         raise RecordError(f"{target}: cannot be written ({error.strerror or error})") from None
@@ -62,7 +62,8 @@ def write_options() -> dict[str, Any]:
     }
 
 
-def _write(source: Path, target: Path) -> None:
+def write_parquet(source: Path, target: Path) -> None:
+    """A stream as a Parquet file, on disk when this returns. Raises :class:`RecordError`, OSError."""
     stream = WorkerStream(source)
     with target.open("wb") as file:
         with pq.ParquetWriter(file, COLUMNS, **write_options()) as writer:

@@ -71,7 +71,7 @@ class Processes:
             count = len(self._overlapping)
             more = f" and {count - 1:,} more" if count > 1 else ""
             yield (
-                f"{self._path.name}: process {process}{more} had two operations at once (first {short(one)} and "
+                f"{self._path.stem}: process {process}{more} had two operations at once (first {short(one)} and "
                 f"{short(other)}): session guarantees are not judged for {'them' if count > 1 else 'it'}, all else is"
             )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,9 +16,8 @@ import pyarrow as pa
 
 from verifier.checks.types import Context
 from verifier.history.columns import History, Int8, Int32, Int64
-from verifier.history.reader import WorkerRecord, coded_column, numbers, read_worker, recoded, to_history, worker_files
+from verifier.history.reader import WorkerRecord, coded_column, numbers, read_worker, recoded, to_history
 from verifier.history.schema import COLUMNS, Kind
-from verifier.rundir import RunDirectory
 
 AT_ONCE: Final = 2_000_000
 """Operations that are put in order of time together; a stretch of time that is shown as one may have more."""
@@ -82,14 +82,14 @@ class _Group:
 class Record:
     """A run's operations. Raises :class:`RecordError` for files that cannot be read."""
 
-    def __init__(self, directory: RunDirectory, context: Context) -> None:
-        """Looks through all of them once."""
+    def __init__(self, files: Sequence[Path], context: Context) -> None:
+        """Looks through all of the workers' files once."""
         self._context = context
         self._groups: list[_Group] = []
         self.rows = 0
         self.last_scheduled_ns: int | None = None
         names: dict[str, dict[str, None]] = {name: {} for name in _NAMED}
-        for path in worker_files(directory):
+        for path in files:
             record = read_worker(path)
             for number in range(record.groups):
                 self._look(record, number, names)

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from verifier.context import context_of_run
 from verifier.errors import RecordError
+from verifier.history.reader import worker_files
+from verifier.history.row_groups import in_row_groups
 from verifier.report.columns import read_findings, read_lost
 from verifier.report.data import Drawn, page_data
 from verifier.report.page import RunFile, render
@@ -46,19 +48,20 @@ def write_report(directory: RunDirectory, progress: Progress | None = None) -> P
     verdict = _read_verdict(directory)
     context = context_of_run(directory)
     say("looking through the record", 0.0)
-    record = Record(directory, context)
-    drawn = _drawn(record, t0_of(replace(context, first_scheduled_ns=record.first_scheduled_ns)), context.run, say)
-    say("gathering what was found", 0.5)
-    ledger = verdict.ledger.intent
-    keys = ledger.lost_by_key if ledger is not None else ()
-    page = page_data(
-        verdict,
-        context.run,
-        record,
-        drawn,
-        read_lost(directory.lost, drawn.buckets, drawn.t0_ns, keys),
-        read_findings(directory.findings, drawn.buckets, drawn.t0_ns),
-    )
+    with in_row_groups(directory.path, worker_files(directory)) as files:
+        record = Record(files, context)
+        drawn = _drawn(record, t0_of(replace(context, first_scheduled_ns=record.first_scheduled_ns)), context.run, say)
+        say("gathering what was found", 0.5)
+        ledger = verdict.ledger.intent
+        keys = ledger.lost_by_key if ledger is not None else ()
+        page = page_data(
+            verdict,
+            context.run,
+            record,
+            drawn,
+            read_lost(directory.lost, drawn.buckets, drawn.t0_ns, keys),
+            read_findings(directory.findings, drawn.buckets, drawn.t0_ns),
+        )
     say("writing the page", 0.95)
     write_atomically(directory.report, render(page, _run_files(directory)))
     return directory.report

@@ -40,7 +40,7 @@ def test_two_operations_of_one_process_at_once(tmp_path: Path, form: str) -> Non
     ops = [*GOOD, read(3, 9, op=3, process=7, saw=1), read(5, 6, op=4, process=8, saw=1)]
     verdict = verify(record(tmp_path, ops, form).path)
     (line,) = verdict.warnings
-    assert line.startswith("worker-0.")
+    assert line.startswith("worker-0: ")
     assert "process 7 had two operations at once (first 0:2 and 0:3): session guarantees are not judged for it" in line
     sessions = next(check for check in verdict.checks if check.name == "sessions")
     assert "overlap" in str(sessions.note)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.verifier.report.synthetic import SECOND, T0, make_run
 from verifier.context import context_of_run
+from verifier.history.reader import worker_files
 from verifier.report import record, series, words
 from verifier.report.record import Record, Timed
 from verifier.report.series import Buckets, Series, choose_buckets
@@ -28,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 @pytest.fixture(scope="module")
 def timed(run: RunDirectory) -> Timed:
-    (whole,) = Record(run, context_of_run(run)).in_time(lambda at: at)
+    (whole,) = Record(worker_files(run), context_of_run(run)).in_time(lambda at: at)
     return whole
 
 
@@ -71,7 +72,7 @@ def test_a_run_drawn_in_stretches_looks_the_same(
     whole, buckets = drawn(timed)
     directory = RunDirectory(cut)
     parts, stretches = Series(buckets), 0
-    for stretch in Record(directory, context_of_run(directory)).in_time(buckets.of):
+    for stretch in Record(worker_files(directory), context_of_run(directory)).in_time(buckets.of):
         parts.add(stretch)
         stretches += 1
     assert stretches > 3
