@@ -25,7 +25,7 @@ from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import AllFindings, Check, Context, Replica, Result, Violation, join_notes, noted, pieces_of
 from verifier.foreign.run import counter_keys, operations_of_rows
 from verifier.history.columns import NO_CODE, NULL, Bool, History, Int64
-from verifier.history.schema import ABSENT, EXPIRY, Kind, Outcome, short
+from verifier.history.schema import EXPIRY, Kind, Outcome, short
 from verifier.search.judge import Part, witness_of
 from verifier.search.linearise import Limits, Linearisation, linearise
 from verifier.search.mixed import explained
@@ -239,8 +239,6 @@ def operations_on(
                 continue
             call = Call("write", call.value[1] if call.function == "cas" else call.value, "unknown")
             operation = replace(operation, end=None)
-        if model is not COUNTER and call.answer == "ok" and call.function == "write" and history.prev[row] != NULL:
-            call = Call("cas", (_mark(int(history.prev[row])), call.value))  # it says what it was applied to
         if call.answer == "fail" and (call.function not in model.refusals or history.error[row] != refused):
             continue
         if call.answer == "unknown" and call.function in model.reads:
@@ -367,10 +365,6 @@ def gamma_by_bisection(operations: Sequence[Operation], model: Model, budget_s: 
             break
         low, high = (low, middle) if found else (middle, high)
     return low
-
-
-def _mark(mark: int) -> int | None:
-    return None if mark in (ABSENT, NULL) else mark
 
 
 def with_search(exact: Check, searched: Check) -> Check:

@@ -2,7 +2,8 @@
 
 A key that only increments change is a counter: its reads show the number. Every other key is a register of marks: an
 update writes its operation id, a read shows the id of its writer (nil: no item), a compare-and-set is from mark to
-mark. So every value is unique, and a checker of registers can judge what was written twice with one domain value.
+mark, and so is an update that says what it was applied to. So every value is unique, and a checker of registers can
+judge what was written twice with one domain value.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def operations_of_run(directory: RunDirectory) -> tuple[list[Operation], list[st
         shown = int(replica.value[at]) if counter else int(replica.w[at])
         if shown != NULL:
             call = Call("add" if counter else "write", shown)
-            before.append(Operation("initial", call, first - 2, first - 1, history.keys[key]))
+            before.append(Operation(f"initial {history.keys[key]}", call, first - 2, first - 1, history.keys[key]))
     after = []
     for region, replica in final.items():
         for at in range(len(replica.key)):
@@ -49,9 +50,8 @@ def operations_of_run(directory: RunDirectory) -> tuple[list[Operation], list[st
             shown = int(replica.value[at]) if counters[key] else int(replica.w[at])
             if shown != NULL:
                 start, end = int(replica.start_ns[at]), int(replica.end_ns[at])
-                after.append(
-                    Operation(f"final {region}", Call("read", None, "ok", shown), start, end, history.keys[key])
-                )
+                name = history.keys[key]
+                after.append(Operation(f"final {region} {name}", Call("read", None, "ok", shown), start, end, name))
     notes = []
     eventual = int(of_kind(history, Kind.READ_EVENTUAL).sum())
     if eventual:
@@ -128,6 +128,8 @@ def _register_call(history: History, row: int, kind: str, answer: Answer) -> Cal
     new, expect = None if kind == Kind.DELETE else op, int(history.expect[row])
     if kind == Kind.CREATE or expect != NULL:
         return Call("cas", (_mark(expect), new), answer)
+    if answer == "ok" and history.prev[row] != NULL:
+        return Call("cas", (_mark(int(history.prev[row])), new))
     return Call("write", new, answer)
 
 

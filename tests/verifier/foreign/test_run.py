@@ -60,6 +60,13 @@ def test_registers_go_by_their_writers_marks(tmp_path: Path) -> None:
         assert len(read_back) == len(operations)
 
 
+def test_an_update_that_says_what_it_was_applied_to_is_a_compare_and_set(tmp_path: Path) -> None:
+    ops = [write(1, 2, op=1, prev=ABSENT), write(1, 3, op=2, prev=1), write(4, 5, op=3, prev=1)]
+    operations, _ = operations_of_run(write_run(tmp_path / "run", ops))
+    assert [one.call for one in operations] == [Call("cas", (None, 1)), Call("cas", (1, 2)), Call("cas", (1, 3))]
+    assert judge(operations, CAS_REGISTER).verdict == "violated", "two of them were applied to one state"
+
+
 def test_counters_go_by_their_values(tmp_path: Path) -> None:
     ops = [
         add(1, 2, result=8, op=1),
