@@ -99,7 +99,6 @@ def test_a_model_of_ones_own_and_refusals(log: Path) -> None:
         (["LOG", "--model", "register", "--memory", "much"], UserError, "like 500MB or 1GiB"),
         (["LOG", "--model", "register", "--picture", "a.png"], UserError, "called .html or .svg"),
         (["LOG", "--model", "register", "--export", "a.txt"], UserError, "called .edn or .jsonl"),
-        (["latest", "--picture", "a.svg"], UserError, "lastwriter report RUN"),
         (["LOG", "--model", "queue"], RecordError, "line 1: model queue has no write"),
     ],
 )

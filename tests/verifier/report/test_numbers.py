@@ -88,7 +88,7 @@ def test_contract_and_invariants(verdict: Verdict, tables: Tables, page_html: st
     for name, rows in (("contract", verdict.contract), ("invariants", verdict.invariants)):
         exercised = [row for row in rows if row.exercised or row.verdict != "unknown"]
         assert [figures(row) for row in tables.body(name)] == [[r.exercised, r.violations] for r in exercised]
-        assert exercised and len(exercised) < len(rows)
+        assert 0 < len(exercised) < len(rows)
         assert f"{len(rows) - len(exercised)} more, not exercised by this load" in page_html
     assert [figures(row) for row in tables.body("checks")] == [[c.exercised, c.violations] for c in verdict.checks]
 
