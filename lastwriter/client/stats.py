@@ -5,8 +5,8 @@ event is not fired for our requests unless somebody listens: at 2.5 µs each it 
 costs altogether.
 
 Locust rounds response times (to two digits above 100 ms). What we put into its statistics are the histogram's values,
-which have three digits and are not whole milliseconds; it needs one method of its CSV writer replaced to write them as
-they are.
+which have three digits and are not whole milliseconds; it needs two methods replaced (for its CSV files and for its UI)
+to show them as they are.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def add_to_locust(stats: LocustStats, cell: Cell, t0_ns: int) -> None:
 
 
 def write_exact_times() -> None:
-    """Have Locust's CSV files show percentiles as they are, and not cut down to whole milliseconds."""
+    """Have Locust's CSV files and web UI show times as they are, and not cut down to whole milliseconds."""
 
     def fields(self: Any, entry: Any, use_current: bool = False) -> list[Any]:
         if not entry.num_requests:
@@ -157,7 +157,14 @@ def write_exact_times() -> None:
         percentile = entry.get_current_response_time_percentile if current else entry.get_response_time_percentile
         return [percentile(share) or 0 for share in self.percentiles_to_report]
 
+    rounded = locust_stats.StatsEntry.to_dict
+
+    def to_dict(self: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
+        extremes = {"min_response_time": self.min_response_time or 0, "max_response_time": self.max_response_time}
+        return {**rounded(self, *arguments, **named), **extremes}
+
     locust_stats.StatsCSV._percentile_fields = fields  # type: ignore[method-assign, assignment]
+    locust_stats.StatsEntry.to_dict = to_dict  # type: ignore[method-assign]
 
 
 def _phase_of(since_t0_ns: Int64, phases: Sequence[PlannedPhase]) -> Int64:

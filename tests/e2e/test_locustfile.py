@@ -90,6 +90,8 @@ def test_in_the_web_ui_every_start_is_a_run_of_its_own(tmp_path: Path) -> None:
                 lambda: {stat["name"] for stat in ask("/stats/requests")["stats"]} >= {"add", "read"},
                 "our requests in Locust's statistics", process, tmp_path,
             )  # fmt: skip
+            slowest = max(stat["max_response_time"] for stat in ask("/stats/requests")["stats"])
+            assert slowest % 1, "not in whole milliseconds"
             ask("/stop", stop=1)
         until(lambda: all(info(run).ended for run in runs(tmp_path)), "the second run's end", process, tmp_path)
         process.send_signal(signal.SIGINT)
