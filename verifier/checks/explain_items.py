@@ -134,10 +134,10 @@ def _below_zero(told: Story) -> str:
 
 
 def _oversold(told: Story) -> str:
-    supply, taken, _ = stock.supply_of(told.history, told.context, told.found.key)
+    supply, taken = stock.by_the_end_of(told.history, told.context, told.rows["by"])
     return (
-        f"{told.who('by')} was given {told.column('value', 'by'):,} of {told.key}, of which all that there ever was "
-        f"({supply:,}) had been taken by then: {taken - supply:,} were sold that do not exist."
+        f"{told.who('by')} was given {told.column('value', 'by'):,} of {told.key}, of which all that there can have "
+        f"been by then ({supply:,}) was gone: with it {taken:,} were sold, {taken - supply:,} that did not exist."
     )
 
 

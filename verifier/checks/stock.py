@@ -78,6 +78,19 @@ def supply_of(history: History, context: Context, key: int) -> tuple[int, int, i
     return supply, int(history.value[sure].sum()), int(history.value[taken].sum())
 
 
+def by_the_end_of(history: History, context: Context, row: int) -> tuple[int, int]:
+    """When a taking was answered: all that its stock can have had, and how much had been taken for certain."""
+    end, answered = history.end_ns[row], history.outcome == Outcome.OK
+    mine = (history.key == history.key[row]) & (history.outcome != Outcome.FAIL) & (history.value != NULL)
+    value = history.value
+    put = mine & of_kind(history, Kind.ADD, Kind.CREATE)
+    come = put & (value > 0) & (history.start_ns <= end)
+    back = put & (value < 0) & answered & (history.end_ns <= end)
+    taken = mine & of_kind(history, Kind.TAKE) & answered & (history.end_ns <= end)
+    supply = int(_initial(history, context)[history.key[row]]) + int(value[come].sum()) + int(value[back].sum())
+    return supply, int(value[taken].sum())
+
+
 def _initial(history: History, context: Context) -> Int64:
     values = np.zeros(len(history.keys), np.int64)
     for replica in list(context.initial.values())[:1]:

@@ -65,7 +65,7 @@ def test_sentences_count() -> None:
     history, context = build([put(0, 1, 1), take(2, 3, 1, 0), take(2, 4, 1, 0, region=B)], final=left(0))
     (found,) = check_stock(history, context).violations
     sentence = finding("stock", items, history, context, found).sentence
-    assert "all that there ever was (1) had been taken by then: 1 were sold that do not exist" in sentence
+    assert "all that there can have been by then (1) was gone: with it 2 were sold, 1 that did not exist" in sentence
     assert int(history.op[found.rows[0]]) == 3
 
 
