@@ -110,6 +110,9 @@ WHOLE_BATCH: Final = frozenset({"BatchWriteItem"})
 """Writes whose error does not say which of their items were written."""
 
 
+_OK: Final = Outcome.OK  # an enumeration takes its time to look a member up
+
+
 def classify(operation: str, status: int, error: str | None) -> Outcome:
     """Outcome of one attempt of ``operation``, answered with HTTP ``status`` (0: not at all) and ``error`` (None: 2xx).
 
@@ -141,21 +144,21 @@ def interpret(operation: str, reply: HttpReply) -> tuple[Outcome, dict[str, Any]
     A checksum that does not fit means that nothing of the body can be believed, an exception's name included. A success
     must carry one; an error may come from a layer in front that knows none.
     """
-    status, raw = reply.status, reply.body
+    status, crc32, raw, _, encoding, error_type = reply
     success = 200 <= status < 300
-    if zlib.crc32(raw) != reply.crc32 and (success or reply.crc32 is not None):
+    if zlib.crc32(raw) != crc32 and (success or crc32 is not None):
         return classify(operation, status, BAD_CHECKSUM), {}, BAD_CHECKSUM
     try:
-        if reply.encoding is not None:
+        if encoding is not None:
             raw = decoded(reply)
         body = orjson.loads(raw) if raw else {}
     except (MalformedReply, orjson.JSONDecodeError):
         body = None
     if success:
         if isinstance(body, dict):
-            return Outcome.OK, body, None
+            return _OK, body, None
         return classify(operation, status, BAD_REPLY), {}, BAD_REPLY
     if not isinstance(body, dict):
         body = {}
-    error = exception_name(status, body, reply.error_type)
+    error = exception_name(status, body, error_type)
     return classify(operation, status, error), body, error

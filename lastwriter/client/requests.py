@@ -139,7 +139,7 @@ class Requests:
     def _begin(
         self, op: int, kind: Kind, key: Key | str, value: int, expect: int, attempt: Attempts | None = None
     ) -> Flight:
-        return self._begin_several(op, (self._part(kind, key, value, expect),), attempt)
+        return self._begin_several(op, (Part(self._kinds[kind], self._keys.of(key), value, expect),), attempt)
 
     def _part(self, kind: Kind, key: Key | str, value: int, expect: int) -> Part:
         return Part(self._kinds[kind], self._keys.of(key), value, expect)

@@ -78,7 +78,7 @@ class Attempts:
     """The attempts of one intent, and the one that is being made: hand it to the table with the request."""
 
     __slots__ = (
-        "_also", "_breaker", "_elsewhere", "_load", "_random", "_round", "_since_ns", "_sleep", "_unknown",
+        "_also", "_breaker", "_elsewhere", "_load", "_once", "_random", "_round", "_since_ns", "_sleep", "_unknown",
         "answer", "intent", "sent",
     )  # fmt: skip
 
@@ -98,6 +98,7 @@ class Attempts:
         to have it made in another Region; with 0 when there are no more.
         """
         self._load, self._random, self._also, self._sleep = load, rng, also, sleep
+        self._once = load.retry == "none" and breaker is None and elsewhere is None
         self._unknown = unknown or elsewhere is not None
         self._breaker, self._elsewhere = breaker, elsewhere
         self._round = 0
@@ -113,6 +114,8 @@ class Attempts:
 
     def __next__(self) -> Attempts:
         if self._round:
+            if self._once:
+                raise StopIteration
             again = self._again()
             if self._elsewhere is not None:
                 self._elsewhere(self._round if again else 0)

@@ -7,7 +7,8 @@ Of everything that SigV4 hashes, only the body is new with every request. So the
 - per second and operation: the SHA-256 state after the canonical request up to the body's hash, and the bytes of the
   request's head up to the signature.
 
-What remains is four short hashes. The result is equal to botocore's, byte for byte; a property test says so.
+What remains is four short hashes, and nothing of a read that was signed within this second already: it is the same
+bytes. The result is equal to botocore's, byte for byte; a property test says so.
 """
 
 from __future__ import annotations
@@ -18,10 +19,14 @@ import time
 from typing import Final
 
 from lastwriter.client.credentials import CredentialSource, Keys
+from lastwriter.client.outcome import READ_OPERATIONS
 
 CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 TARGET_PREFIX: Final = "DynamoDB_20120810."
 USER_AGENT: Final = "lastwriter"
+
+_MOST_KEPT: Final = 1000
+"""Reads kept, of each operation, until the second is over."""
 
 _sha256 = hashlib.sha256
 _Hash = type(hashlib.sha256())
@@ -38,7 +43,7 @@ class Signer:
         self._second = -1
         self._day = ""
         self._keys: Keys | None = None
-        self._operations: dict[str, tuple[hashlib._Hash, bytes]] = {}
+        self._operations: dict[str, tuple[hashlib._Hash, bytes, dict[bytes, bytes] | None]] = {}
 
     def request(self, operation: str, body: bytes, now_s: float | None = None) -> bytes:
         """The request's bytes, signed for ``now_s`` (Unix time; default: now).
@@ -51,13 +56,19 @@ class Signer:
         prepared = self._operations.get(operation)
         if prepared is None:
             prepared = self._prepare(operation)
-        canonical = prepared[0].copy()
+        started, head, made = prepared
+        if made is not None and (request := made.get(body)) is not None:
+            return request
+        canonical = started.copy()
         canonical.update(_sha256(body).hexdigest().encode())
         inner = self._inner_second.copy()
         inner.update(canonical.hexdigest().encode())
         outer = self._outer.copy()
         outer.update(inner.digest())
-        return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (prepared[1], outer.hexdigest().encode(), len(body), body)
+        request = b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (head, outer.hexdigest().encode(), len(body), body)
+        if made is not None and len(made) < _MOST_KEPT:
+            made[body] = request
+        return request
 
     def _new_second(self, second: int) -> None:
         keys = self._credentials.keys()
@@ -79,7 +90,7 @@ class Signer:
         self._operations = {}
         self._second = second
 
-    def _prepare(self, operation: str) -> tuple[hashlib._Hash, bytes]:
+    def _prepare(self, operation: str) -> tuple[hashlib._Hash, bytes, dict[bytes, bytes] | None]:
         keys = self._keys
         assert keys is not None
         target = TARGET_PREFIX + operation
@@ -96,5 +107,5 @@ class Signer:
             f"Authorization: AWS4-HMAC-SHA256 Credential={keys.access_key}/{self._scope}, SignedHeaders={signed}, "
             "Signature="
         ).encode()
-        self._operations[operation] = canonical, head
-        return canonical, head
+        prepared = self._operations[operation] = canonical, head, {} if operation in READ_OPERATIONS else None
+        return prepared

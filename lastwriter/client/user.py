@@ -48,7 +48,7 @@ from lastwriter.errors import RunAborted
 from verifier.history.schema import Kind
 from verifier.rundir import Mode, RunDirectory
 
-_MOST_UNPAUSED: Final = 8
+_MOST_UNPAUSED: Final = 64
 """Intents without a pause after which a closed loop lets others run. Its requests do that anyway, while they wait, and
 a sleep of no length is a sixth of what an intent costs us."""
 
@@ -102,6 +102,7 @@ class GlobalTableUser(User):
         self._arrivals: Arrivals | None = None
         self._left: int | None = None
         self._unpaused = 0
+        self._think_s: float | None = None
         self.on_a_slot = self._worker is not None and self._take_slot(self._worker)
 
     def attempts(self, also: Collection[str] = (), *, unknown: bool = False) -> Attempts:
@@ -232,6 +233,8 @@ class GlobalTableUser(User):
         self._elsewhere = self._next_region if load.failover == "sdk-retry" else None
         self.counter = counter_of(self, f"{zlib.crc32(run.plan.run.encode()):x}_{slot.load_index}_{slot.process}")
         self._left = load.intents
+        if type(self).wait_time is GlobalTableUser.wait_time:
+            self._think_s = load.think  # asked for after each intent
         if load.rate is not None:
             # Its own generator: what a task draws must not move the arrivals.
             rng = random.Random(f"{slot.seed}/arrivals")
@@ -283,7 +286,7 @@ class GlobalTableUser(User):
         """Closed loop: the pause after an intent."""
         if self._arrivals is not None:
             return
-        pause_s = self.wait_time()
+        pause_s = self.wait_time() if self._think_s is None else self._think_s
         self._unpaused += 1
         if pause_s > 0 or self._unpaused >= _MOST_UNPAUSED:
             self._unpaused = 0

@@ -110,19 +110,25 @@ class WireClient:
         except CredentialsUnavailable:
             return Reply(classify(operation, 0, CREDENTIALS_ERROR), 0, {}, CREDENTIALS_ERROR, start_ns, monotonic_ns())
         deadline_ns = start_ns + self._deadline_ns
+        idle = self._idle
         while True:
             reused = True
-            connection = self._take_idle()
-            if connection is None:
+            while idle:
+                connection = idle.pop()
+                if connection.is_fresh():
+                    break
+                connection.close()
+            else:
                 reused = False
-                connection = self._connect(min(deadline_ns, monotonic_ns() + self._connect_ns))
-                if connection is None:
+                made = self._connect(min(deadline_ns, monotonic_ns() + self._connect_ns))
+                if made is None:
                     return Reply(classify(operation, 0, CONNECT_ERROR), 0, {}, CONNECT_ERROR, start_ns, monotonic_ns())
+                connection = made
             connection.exchange(message, deadline_ns)
             reply = connection.reply
             if reply is not None:
                 if reply.keep_alive:
-                    self._idle.append(connection)
+                    idle.append(connection)
                 else:
                     connection.close()
                 outcome, answer, error = interpret(operation, reply)
@@ -137,15 +143,6 @@ class WireClient:
         """Close every connection; requests in flight end as reset."""
         for connection in tuple(self._open):
             connection.abort()
-
-    def _take_idle(self) -> _Connection | None:
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
-            if connection.is_fresh():
-                return connection
-            connection.close()
-        return None
 
     def _connect(self, deadline_ns: int) -> _Connection | None:
         timeout = gevent.Timeout.start_new(max(0.0, (deadline_ns - monotonic_ns()) / 1e9))

@@ -76,6 +76,9 @@ class WorkerRun:
         self.t0_ns = 0
         self.ends_ns: int | None = None
         self._sent: dict[int, list[int]] = {}
+        self._counts: list[int] = []
+        self._counted_until_ns = 0
+        """End of the second that :attr:`_counts` is of."""
         self.closed = False
         self._environment, self._send = environment, send
         if client_of is None:
@@ -194,7 +197,11 @@ class WorkerRun:
 
     def count_sent(self, now_ns: int, *, offered: bool = False, late: bool = False) -> None:
         """An intent is sent: late, if it was due more than a little earlier. A closed loop offers what it sends."""
-        counts = self._sent.setdefault((now_ns - self.t0_ns) // SECOND_NS, [0, 0, 0])
+        if now_ns >= self._counted_until_ns:
+            second = (now_ns - self.t0_ns) // SECOND_NS
+            self._counts = self._sent.setdefault(second, [0, 0, 0])
+            self._counted_until_ns = self.t0_ns + (second + 1) * SECOND_NS
+        counts = self._counts
         counts[0] += offered
         counts[1] += 1
         counts[2] += late
@@ -334,7 +341,7 @@ class WorkerRun:
         upto_ns = monotonic_ns()
         self._count_rows()
         cells, self._cells = self._cells, []
-        sent, self._sent = self._sent, {}
+        sent, self._sent, self._counted_until_ns = self._sent, {}, 0
         for second, offered in self._newly_offered(min(upto_ns, self._now_or_end())):
             sent.setdefault(second, [0, 0, 0])[0] += offered
         self._send(
