@@ -12,6 +12,7 @@ from lastwriter.errors import UserError
 from lastwriter.units import parse_duration
 from verifier.errors import RecordError
 from verifier.foreign import edn
+from verifier.foreign.events import repeated
 from verifier.foreign.export import SUFFIXES, export
 from verifier.foreign.read import read_file
 from verifier.foreign.run import operations_of_run
@@ -69,7 +70,7 @@ def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) ->
     keys = f" on {len(judged.parts):,} keys" if len(judged.parts) > 1 else ""
     left_out = f", {judged.dropped:,} left out" if judged.dropped else ""
     say(f"{path}: {history.format}, {judged.operations:,} operations{keys} judged{left_out}")
-    for note in history.notes:
+    for note in (*history.notes, *repeated(history.operations)):
         say(note)
     say(f"{model.name}: {WORDS[judged.verdict]}")
     for line in sentences(judged):

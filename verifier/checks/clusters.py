@@ -185,6 +185,12 @@ class _Clusterer:
         self.touched = keys_with(history, self.sure | self.possible)
         self.left_out, self.rows, self.writing, self.answered = left_out, rows, writing, answered
         self.ends = np.where(writing & answered, history.end_ns, AFTER)
+        unnamed = rows & answered & of_kind(history, Kind.READ) & (history.saw == NULL) & (history.result != NULL)
+        if unnamed.any():
+            unnamed &= ~keys_with(history, of_kind(history, Kind.ADD))[history.key]
+        if unnamed.any():
+            text = "{count} reads name no writer (no mark came back): values may repeat, so these are not judged"
+            self.notes.append(noted(text, int(unnamed.sum())))
 
     def clusters(self) -> Clusters:
         history = self.history

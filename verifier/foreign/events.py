@@ -19,6 +19,8 @@ _READS: Final = ("read", "get")
 _ASK_NOTHING: Final = frozenset({*_READS, "dequeue", "pop", "peek", "poll"})
 """Functions that are called without a value: where a call has one all the same, it is what the answer was. (Knossos'
 histories are written with answers filled in.)"""
+_WRITES: Final = frozenset({"write", "put", "append", "enqueue", "cas"})
+"""Functions whose values tell writes apart, where they differ."""
 _SHOWN: Final = 5
 _FIRST: Final = 0
 """Before the first line."""
@@ -92,6 +94,27 @@ def paired(events: Iterable[Event], where: str = "") -> Foreign:
             "changed may have happened at any time."
         )
     return Foreign(tuple(one for one in operations if one is not None), tuple(notes))
+
+
+def repeated(operations: Sequence[Operation]) -> tuple[str, ...]:
+    """Values that were written before, to the same object: said, as a read of one does not say whose it is."""
+    seen: set[tuple[object, object]] = set()
+    again = []
+    for operation in operations:
+        call = operation.call
+        if call.function not in _WRITES or call.answer == "fail":
+            continue
+        pair = call.function == "cas" and isinstance(call.value, tuple) and call.value
+        written = (operation.key, call.value[-1] if pair else call.value)
+        if written in seen and operation.line is not None:
+            again.append(operation.line)
+        seen.add(written)
+    if not again:
+        return ()
+    return (
+        f"{lines(sorted(again))}: a value that was written before. A read of it does not say which write it shows: all "
+        "are tried, so the verdict is as exact, and may take longer.",
+    )
 
 
 def lines(numbers: Sequence[int]) -> str:

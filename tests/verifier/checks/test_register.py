@@ -219,3 +219,11 @@ def test_keys_with_deletes_are_left_out_and_said() -> None:
     result = check_register(history, context)
     assert result.verdict == "unknown"
     assert "deletes" in (result.note or "")
+
+
+def test_reads_without_a_mark_are_counted_and_not_judged() -> None:
+    """Two writes of one value: nobody can say whose a read of it is, unless the mark comes back."""
+    ops = [write(1, 2, op=1, value=7), write(3, 4, op=2, value=7, prev=1), Op("read", 5, 6, op=3, result=7)]
+    result = check_register(*build(ops))
+    assert str(result.note) == "1 reads name no writer (no mark came back): values may repeat, so these are not judged"
+    assert check_register(*build([*ops[:2], read(5, 6, op=3, saw=2)])).note is None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.verifier.search.histories import OBJECTS, correct
 from verifier.errors import RecordError
 from verifier.foreign import edn
+from verifier.foreign.events import repeated
 from verifier.foreign.export import edn_lines, json_lines
 from verifier.foreign.read import format_of, read_file, read_text
 from verifier.search.judge import judge
@@ -317,3 +318,15 @@ def test_an_export_is_judged_as_the_history_was(name: str, keys: tuple[str | Non
 def _as_edn_has_it(call: Call) -> Call:
     """An answer that is what was passed is a repetition, to whoever reads EDN."""
     return call._replace(result=None) if call.result == call.value and type(call.result) is type(call.value) else call
+
+
+def test_values_that_are_written_again_are_said() -> None:
+    text = "".join(
+        f'{{"process": {at}, "f": "{f}", "value": {value}, "outcome": "ok", "start": {at * 2}, "end": {at * 2 + 1}}}\n'
+        for at, (f, value) in enumerate([("write", 3), ("write", 4), ("cas", "[4, 3]"), ("read", "null"), ("write", 3)])
+    )
+    (said,) = repeated(read_text(text).operations)
+    assert said.startswith(
+        "Lines 3, 5: a value that was written before. A read of it does not say which write it shows"
+    )
+    assert repeated(read_text(LOG).operations) == ()
