@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from verifier.checks.marks import keys_with, updates
+from verifier.checks.marks import keys_with, of_kind, updates
 from verifier.checks.types import Context
 from verifier.history.columns import Bool, History
-from verifier.history.schema import Outcome
+from verifier.history.schema import EXPIRY, Kind, Outcome
 
 
 def differing(history: History, context: Context) -> Bool:
@@ -33,6 +33,15 @@ def differing(history: History, context: Context) -> Bool:
     for other in content[1:]:
         different |= other != content[0]
     return different
+
+
+def may_vanish(history: History) -> Bool:
+    """Keys whose item may be deleted without anybody's knowing: the time that it was given may be over (k)."""
+    unknown = history.outcome == Outcome.UNKNOWN
+    doomed = keys_with(history, of_kind(history, Kind.DELETE) & unknown)
+    if EXPIRY in history.errors:  # a write that never answered may have given it one
+        doomed |= keys_with(history, updates(history) & unknown)
+    return doomed
 
 
 def changed_unread(history: History, context: Context) -> Bool:

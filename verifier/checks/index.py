@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from verifier.checks.final import may_vanish
 from verifier.checks.findings import Found, result
 from verifier.checks.layout import AFTER, running_min_after
-from verifier.checks.marks import NOT_FOUND, keys_with, of_kind, updates, writers_of
+from verifier.checks.marks import NOT_FOUND, of_kind, updates, writers_of
 from verifier.checks.types import Context, Note, Replica, Result, by_length, join_notes, noted
 from verifier.history.columns import History, Int64
 from verifier.history.schema import GROUP_ATTRIBUTE, VALUE_ATTRIBUTE, Kind, Outcome
@@ -21,7 +22,7 @@ def check_index(history: History, context: Context) -> Result:
     """Indexes are equal to their tables."""
     found, exercised = [], 0
     # What is deleted when its time is over may go after the table was read and before the index is.
-    doomed = keys_with(history, of_kind(history, Kind.DELETE) & (history.outcome == Outcome.UNKNOWN))
+    doomed = may_vanish(history)
     for at, region in enumerate(context.regions):
         index, table = context.index.get(region), context.final.get(region)
         if index is None or table is None:

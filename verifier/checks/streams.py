@@ -21,6 +21,7 @@ from typing import Final
 
 import numpy as np
 
+from verifier.checks.final import may_vanish
 from verifier.checks.findings import Found, result
 from verifier.checks.marks import NOT_FOUND, is_mark, marks_by_key, marks_of, of_kind, updates
 from verifier.checks.types import Context, Note, Result, Stream, by_length, join_notes, noted
@@ -172,8 +173,7 @@ class _Told:
         if not context.run.settled:
             return
         # A deletion of which nobody knows, that of a time to live, may come after the final state was read.
-        doomed = np.zeros(len(history.keys), np.bool_)
-        doomed[history.key[of_kind(history, Kind.DELETE) & (history.outcome == Outcome.UNKNOWN)]] = True
+        doomed = may_vanish(history)
         for number, name in enumerate(context.regions):
             if name not in context.final:
                 continue

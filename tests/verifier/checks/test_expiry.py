@@ -36,6 +36,9 @@ def gone(start: int, end: int, **more: object) -> Op:
         ([add(0, 5), ends(6, 50), add(0, 5, region=B), gone(20, 25)], False),
         ([add(0, 5), ends(6, 50), Op("delete", 7, 9), gone(20, 25)], False),
         ([add(0, 5), ends(6, 50), read(20, 25, 1)], False),
+        ([add(0, 5), ends(6, 50), add(7, 9, outcome="unknown"), gone(20, 25)], False),  # which may have set another
+        ([add(0, 5), ends(6, 50), gone(20, 25), add(26, 29, outcome="unknown")], True),
+        ([add(0, 5), ends(6, 50), add(10, 15), ends(16, 90), add(14, 17), ends(18, 95), gone(60, 65)], False),
         ([add(0, 5), ends(6, 50), gone(20, 25, key="other")], False),
     ],
 )

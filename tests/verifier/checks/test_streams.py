@@ -15,7 +15,7 @@ from verifier.checks.explain_items import items
 from verifier.checks.streams import check_streams
 from verifier.checks.types import Context, Result, Stream
 from verifier.history.columns import NULL, History
-from verifier.history.schema import ABSENT
+from verifier.history.schema import ABSENT, EXPIRY
 from verifier.rundir import Mode
 
 A, B, C = REGIONS
@@ -124,7 +124,10 @@ def test_what_a_time_to_live_deletes_after_the_final_state_was_read_accuses_nobo
     ops = [*OPS, may_expire]
     assert judged(ops, late, {A: 3})[2].verdict == "holds"
     assert judged(ops, [*CHAIN, (A, "k", 2, ABSENT)], {A: 3})[2].verdict == "violated", "that state was over"
-    for others in (OPS, [*OPS, replace(may_expire, outcome="fail")]):
+    other = replace(may_expire, key="other", error=EXPIRY)
+    unanswered = [*OPS[:2], replace(OPS[2], outcome="unknown"), other]
+    assert judged(unanswered, late, {A: 3})[2].verdict == "holds", "it may have been given a time to live, as the other"
+    for others in (OPS, [*OPS, other], [*OPS, replace(may_expire, outcome="fail")]):
         assert judged(others, late, {A: 3})[2].verdict == "violated", "nobody's deletion, or one that failed"
 
 
