@@ -133,6 +133,8 @@ class MasterRun:
         self._live.start([{**worker.model_dump(), "pid": self._pid(worker.worker)} for worker in self._worker_infos()])
         for anchor in self._anchors:
             self._live.event("clock", **anchor.model_dump())
+        if self._session is not None:
+            self._session.begun(t0_ns, self._worker_infos(), self._anchors)
         for delta in self._early:
             self._live.add(self._in_my_time(delta))
         self._greenlets.append(gevent.spawn(self._read_clocks_for_ever))

@@ -132,6 +132,10 @@ class RunSession:
             )
         self._write_replicas("initial", replicas)
 
+    def begun(self, start_ns: int, workers: Iterable[WorkerInfo], anchors: Iterable[ClockAnchor] = ()) -> None:
+        """Note when load begins (t0), and who drives it: of a run that is killed this is known then."""
+        self.loaded(start_ns, None, (), workers, anchors)
+
     def loaded(
         self,
         start_ns: int | None,

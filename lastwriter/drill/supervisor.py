@@ -208,6 +208,7 @@ class Supervisor:
             load.start_ns = entry["t0_ns"]
             load.pids = {info["worker"]: info["pid"] for info in entry["worker_info"]}
             load.workers = self._worker_infos(entry["worker_info"])
+            self._session.begun(load.start_ns, load.workers)
             _rename(load)
             run = self._session.info.model_copy(update={"start_ns": load.start_ns})
             load.suspicions = Suspicions(self._directory, run, self._progress)

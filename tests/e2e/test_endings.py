@@ -14,6 +14,7 @@ import pytest
 from tests.e2e.conftest import Begin
 from tests.e2e.drills import end, family, lastwriter, of_kind, wait_for, wait_until_loaded
 from verifier.history.reader import read_history
+from verifier.rundir import RunInfo
 
 pytestmark = pytest.mark.e2e
 
@@ -57,6 +58,10 @@ def test_sigkill_of_the_run_leaves_no_process(begin: Begin, tmp_path: Path) -> N
     wait_for(lambda: gone(children), "every process of a killed run ended", 20)
     listed = lastwriter("runs", cwd=tmp_path)
     assert "not verified, never ended" in listed.stdout
+    (path,) = (tmp_path / "results").glob("*/run.json")
+    info = RunInfo.model_validate_json(path.read_bytes())
+    assert info.start_ns is not None
+    assert len(info.workers) == 2, "so that nobody's record can be missing unnoticed"
     # what was recorded until then can be judged; nothing is claimed that was not seen
     judged = lastwriter("verify", "latest", cwd=tmp_path)
     assert judged.returncode in (1, 3), judged.stderr

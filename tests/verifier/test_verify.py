@@ -165,6 +165,26 @@ def test_a_killed_worker_on_a_correct_store_is_no_finding_and_no_pass(
     assert exit_code(verdict) == 3
 
 
+@pytest.mark.parametrize("left", ["some", "none", "no file"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_record_that_was_cut_off_accuses_nobody(left: str, seed: int, tmp_path: Path) -> None:
+    """By a crash of the host, or by copying a file that grows: others saw what came much later."""
+    run = simulate(seed, "MRSC", kinds=("add", "write"), unknown=0.1)
+    directory = record(tmp_path / "run", run, ended=None)
+    mine = table_of([op for op in run.ops if op.op is not None and op.op >= op_id(1, 0)]).sort_by("op")
+    stream = directory.history / "worker-1.arrow"
+    if left == "some":
+        write_stream(stream, mine.slice(0, len(mine) // 3), 8, end=False)
+        stream.write_bytes(stream.read_bytes()[:-100])
+    elif left == "none":
+        stream.write_bytes(b"")
+    else:
+        stream.unlink()
+    verdict = verify(directory.path)
+    assert any(reason.startswith("worker 1") for reason in verdict.incomplete_reasons)
+    assert [row for row in verdict.contract if row.violations] == []
+
+
 def test_a_broken_store_breaks_the_verdict(tmp_path: Path) -> None:
     run = simulate(3, "MRSC", bug="applied to a stale copy", intents=40)
     directory = record(tmp_path / "run", run)

@@ -80,8 +80,8 @@ def write_parquet(source: Path, target: Path) -> None:
             if waiting:
                 writer.write_table(_table(waiting), ROWS_A_GROUP)
             marks = {}
-            if stream.op_limit is not None:
-                marks[META_OP_LIMIT] = str(stream.op_limit)
+            if stream.reach is not None:
+                marks[META_OP_LIMIT] = str(stream.reach)
             if stream.since_ns is not None:
                 marks[META_SINCE] = str(stream.since_ns)
             if stream.ended:

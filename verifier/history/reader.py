@@ -120,14 +120,16 @@ def gap_of(record: WorkerRecord, processes: Processes | None = None) -> Gap:
         return Gap((), (), odd)
     op = _numbers(record.column("op"), np.int64, NULL)
     ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
-    return Gap(
-        ranges,
-        (
+    if record.op_limit == op_id(record.worker + 1, 0) - 1:
+        said = (
+            f"worker {record.worker}'s record is cut off: any operation of it may be missing after the last whole batch"
+        )
+    else:
+        said = (
             f"worker {record.worker}'s record has no end mark: the worker was killed; "
-            f"up to {sum(one.count for one in ranges):,} operations of it may be missing",
-        ),
-        odd,
-    )
+            f"up to {sum(one.count for one in ranges):,} operations of it may be missing"
+        )
+    return Gap(ranges, (said,), odd)
 
 
 def add_processes(processes: Processes, table: pa.Table | Mapping[str, pa.ChunkedArray]) -> None:
@@ -157,7 +159,7 @@ def read_worker(path: Path) -> WorkerRecord:
             worker,
             stream.rows,
             table.column,
-            stream.op_limit,
+            stream.reach,
             stream.since_ns,
             stream.ended,
             group=lambda _, names: table.select(list(names)),

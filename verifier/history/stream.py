@@ -99,11 +99,24 @@ class WorkerStream:
         """No attempt without a row began before this; null: nothing is known."""
         self.ended = False
         """The end mark was read: every id has its row."""
+        self.cut = False
+        """It ends in the middle of a batch, or before the first: more than that one may have been cut off."""
+
+    @property
+    def reach(self) -> int | None:
+        """Highest operation id that the worker may have used, whatever ended the stream.
+
+        A worker that is killed leaves whole batches (each is one write), and has not used more than the last announces.
+        What ends within a batch was most likely cut off otherwise, by a crash of the host or by a copy of a file that
+        was growing, and then others may have seen what came much later.
+        """
+        return op_id(self.worker + 1, 0) - 1 if self.cut and not self.ended else self.op_limit
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         try:
             size = self.path.stat().st_size
             if size == 0:
+                self.cut = True
                 return
             source = pa.memory_map(str(self.path))
         except OSError as error:
@@ -177,6 +190,7 @@ class WorkerStream:
 
     def _torn_or_raise(self, source: pa.MemoryMappedFile, position: int, size: int) -> None:
         """Return if what follows ``position`` is the beginning of a batch that was being written, and nothing else."""
+        self.cut = True
         source.seek(position)
         left = pa.py_buffer(source.read())
         if self.ended:

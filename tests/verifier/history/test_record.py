@@ -112,6 +112,9 @@ def test_a_stream_cut_anywhere_gives_its_whole_batches_and_says_what_may_be_miss
         assert not stream.ended or length >= len(data) - 9
         if rows:
             assert stream.op_limit == 199
+        if not stream.ended:
+            assert stream.reach == (op_id(1, 0) - 1 if stream.cut else 199)
+            assert stream.cut or rows, "what ends between two batches was killed"
     assert seen == {0, 40, 80, 120, 160, 200}
 
 
