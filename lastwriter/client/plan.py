@@ -76,6 +76,7 @@ class Load(_Strict):
     """One kind of traffic: a workload, how much of it, from where, on which keys."""
 
     workload: str = Field(description="name of a locustfile, without .py")
+    mode: Mode | None = Field(None, description="only in runs of this mode")
     pattern: Pattern = "naive"
     rate: Rate | None = Field(None, description="intents a second, all Regions together (open loop); none: closed loop")
     users: int | None = Field(None, ge=1, description="processes of a closed loop")

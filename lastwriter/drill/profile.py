@@ -125,6 +125,10 @@ class Profile(_Strict):
             for phase in self.phases
         ]
 
+    def of_its_mode(self) -> Profile:
+        """The same drill without loads of another mode than its target's."""
+        return self.model_copy(update={"load": [one for one in self.load if one.mode in (None, self.target.mode)]})
+
     def shortened(self) -> Profile:
         """The same drill with shorter phases, every fault kept at its share of its phase."""
         return self.model_copy(update={"phases": [_shortened(phase) for phase in self.phases]})
@@ -143,7 +147,11 @@ def contradictions(
     if target.witness is not None and target.witness not in known:
         yield ("target", "witness"), f"unknown Region {target.witness!r}{nearest(target.witness, known)}"
     yield from _mode_problems(target)
+    if not any(load.mode in (None, target.mode) for load in profile.load):
+        yield ("load",), f"every load is for another mode than the target's {target.mode}"
     for index, load in enumerate(profile.load):
+        if load.mode not in (None, target.mode):
+            continue
         where: Where = ("load", index)
         if load.workload not in workloads:
             yield (*where, "workload"), f"unknown workload {load.workload!r}{nearest(load.workload, workloads)}"

@@ -74,7 +74,7 @@ def parse_profile(text: str, path: Path, overrides: Iterable[Override] = ()) -> 
     if problems:
         where, why = problems[0]
         raise document.error(where, why, len(problems) - 1)
-    return profile
+    return profile.of_its_mode()
 
 
 class _Document:

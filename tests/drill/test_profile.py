@@ -264,3 +264,11 @@ def test_an_emulator_that_is_to_be_killed_has_to_write_down_what_it_acknowledges
     kill = GOOD.replace("kind: link-cut", "kind: emulator-killed").replace(links, "")
     assert "drill.yaml:22: phases.1.faults.0: an emulator that is killed comes back with nothing" in mistake(kill)
     assert parse(kill, "target.data=true").target.data
+
+
+def test_a_load_of_the_other_mode_is_left_out() -> None:
+    text = GOOD.replace("  - workload: registers\n", "  - workload: registers\n    mode: MRSC\n")
+    assert [load.workload for load in parse(text).load] == ["counters"]
+    assert [load.workload for load in parse(text, "target.mode=MRSC").load] == ["counters", "registers"]
+    neither = text.replace("  - workload: counters\n", "  - workload: counters\n    mode: MRSC\n")
+    assert "every load is for another mode than the target's MREC" in mistake(neither)

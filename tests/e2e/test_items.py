@@ -93,3 +93,12 @@ def test_transactions_are_refused_at_once_where_the_mode_has_none(tmp_path: Path
     refused = lastwriter("run", "items.yaml", "--mode", "MRSC", cwd=tmp_path)
     assert refused.returncode == 2
     assert "transfers needs what MRSC tables refuse; it runs with MREC" in refused.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["MREC", "MRSC"])
+def test_every_promise_of_a_mode_is_exercised_and_kept(mode: str, tmp_path: Path) -> None:
+    done = drill("every-promise", "--short", "--seed", "1", "--mode", mode, cwd=tmp_path)
+    assert done.exit_code == 0, done.stdout + done.stderr
+    assert [row.promise for row in done.verdict.contract if not row.exercised or row.verdict != "holds"] == []
+    assert done.verdict.expectations
