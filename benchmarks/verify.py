@@ -66,8 +66,12 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=DEFAULT_MEMORY_BYTES / 1e9, help="GB, of all of them")
     parser.add_argument("--folder", type=Path, help="where the record is made up (some 25 bytes an operation)")
     parser.add_argument("--profile", action="store_true", help="print where the time goes")
+    parser.add_argument("--report", action="store_true", help="write the report as well")
     parser.add_argument("--verify", metavar="DIR", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.verify and options.report:
+        report_once(Path(options.verify))
+        return
     if options.verify:
         verify_once(Path(options.verify), options)
         return
@@ -90,13 +94,18 @@ def main() -> None:
                     f"{best['violations']:,} violations  contract {best['contract']}",
                     flush=True,
                 )
+                if options.report:
+                    once = measured(path, options, "--report")
+                    print(f"{'its report':18}  CPU {once['cpu_s']:6.2f} s  wall {once['wall_s']:6.2f} s  "
+                          f"{once['cpu_s'] / options.operations * 1e6:.2f} µs/op  peak {once['peak_mb']:,.0f} MB",
+                          flush=True)  # fmt: skip
                 shutil.rmtree(path)
 
 
-def measured(path: Path, options: argparse.Namespace) -> dict[str, Any]:
+def measured(path: Path, options: argparse.Namespace, *more: str) -> dict[str, Any]:
     """One verification in a process of its own, its imports not counted; memory is that of all its processes."""
     command = [sys.executable, __file__, "--verify", str(path), *(["--profile"] if options.profile else [])]
-    command += ["--jobs", str(options.jobs), "--memory", str(options.memory)]
+    command += ["--jobs", str(options.jobs), "--memory", str(options.memory), *more]
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         me = psutil.Process(process.pid)
@@ -112,6 +121,16 @@ def measured(path: Path, options: argparse.Namespace) -> dict[str, Any]:
         print("\n".join(said))
     measurement: dict[str, Any] = json.loads(last)
     return {**measurement, "peak_mb": max(peak / 1e6, measurement["peak_mb"])}
+
+
+def report_once(path: Path) -> None:
+    from verifier.report import write_report
+
+    wall, cpu = time.perf_counter(), cpu_s()
+    write_report(RunDirectory(path))
+    wall, cpu = time.perf_counter() - wall, cpu_s() - cpu
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    print(json.dumps({"cpu_s": cpu, "wall_s": wall, "peak_mb": peak_mb}))
 
 
 def verify_once(path: Path, options: argparse.Namespace) -> None:
