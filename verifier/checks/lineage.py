@@ -13,6 +13,7 @@ and writes that branched off above it, which are lost for certain.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -138,19 +139,25 @@ class _Tracer:
         place = np.zeros(len(self.links), np.int8)
         gaps: dict[int, Gap] = {}
         if heads:
-            for key in np.flatnonzero(touched & marked & ~split).tolist():
-                chains[key], gap = self._follow(key, int(heads[0][key]))
+            alike, apart = np.flatnonzero(touched & marked & ~split), np.flatnonzero(touched & marked & split)
+            for key, node in zip(alike.tolist(), self._nodes(heads[0][alike], alike).tolist(), strict=True):
+                chains[key], gap = self._follow(key, node)
                 if gap is not None:
                     gaps[key] = gap
-            for key in np.flatnonzero(touched & marked & split).tolist():
-                chains[key], gaps[key], whole[key] = self._compare(key, [int(head[key]) for head in heads], place)
+            nodes = [self._nodes(head[apart], apart).tolist() for head in heads]
+            for key, *tops in zip(apart.tolist(), *nodes, strict=True):
+                chains[key], gaps[key], whole[key] = self._compare(tops, place)
         observed = self.parent[: self.rows]
         if self.concluded:
             self.parent = np.frombuffer(self.links, np.int64)
 
         lengths = np.fromiter((len(chain) for chain in chains), np.int64, keys)
         offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-        flat = np.concatenate([np.frombuffer(chain, np.int64)[::-1] for chain in chains if chain] or [_NOTHING])
+        joined = array("q")
+        for chain in chains:
+            joined.extend(chain)
+        newest_first = np.frombuffer(joined, np.int64) if joined else _NOTHING
+        flat = newest_first[np.repeat(offsets[:-1] + offsets[1:] - 1, lengths) - np.arange(len(newest_first))]
         position = np.full(len(self.links), -1, np.int64)
         position[flat] = np.arange(len(flat)) - np.repeat(offsets[:-1], lengths)
         place[flat[~np.repeat(split, lengths)]] = Place.INSIDE
@@ -222,21 +229,16 @@ class _Tracer:
             nodes[at] = self.extra.setdefault(name, self.rows + len(self.extra))
         return nodes
 
-    def _node(self, mark: int, key: int) -> int:
-        return int(self._nodes(np.array([mark], np.int64), np.array([key], np.int64))[0])
-
     def _strangers(self) -> int:
         marks = np.array([mark for _, mark in self.extra], np.int64)
         return int((~in_lost_range(self.history, marks)).sum())
 
     # From a final item to its root.
 
-    def _follow(self, key: int, head: int) -> tuple[array[int], Gap | None]:
-        """The lineage of a key, newest first, and the gap that it ends in (none: it is whole)."""
+    def _follow(self, key: int, node: int) -> tuple[array[int], Gap | None]:
+        """The lineage of a key from its final item on (:data:`GAP`: somebody wrote that without a mark), newest first,
+        and the gap that it ends in (none: it is whole)."""
         chain = array("q")
-        if head == NULL:  # the item carries no mark: somebody wrote it without one
-            return chain, Gap(NOT_FOUND, FOREVER, None)
-        node = self._node(head, key)
         if node >= len(self.links):  # an item whose mark nothing else mentions
             return chain, Gap(NOT_FOUND, FOREVER, None)
         links, seen = self.links, self.seen
@@ -257,16 +259,15 @@ class _Tracer:
             self.concluded += 1
             links[chain[-1]] = node = found
 
-    def _compare(self, key: int, heads: list[int], place: Int8) -> tuple[array[int], Gap, bool]:
+    def _compare(self, nodes: Sequence[int], place: Int8) -> tuple[array[int], Gap, bool]:
         """Lineages of a key that the replicas disagree on: what is in all of them is kept, in some is open.
 
         True: all are known down to their roots, so that what is in none of them is lost.
         """
         chains: list[array[int]] = []
         whole = True
-        for head in heads:
+        for node in nodes:
             chain = array("q")
-            node = self._node(head, key) if head != NULL else GAP
             while 0 <= node < len(self.links) and not self.seen[node]:
                 self.seen[node] = 1
                 chain.append(node)

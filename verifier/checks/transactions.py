@@ -22,6 +22,7 @@ import numpy as np
 
 from verifier.checks.final import in_doubt
 from verifier.checks.findings import ENDLESS, Found, result
+from verifier.checks.layout import first_of
 from verifier.checks.lineage import lineage_of
 from verifier.checks.marks import NOT_FOUND, keys_with, marks_by_key, may_remove, of_kind, updates, writers_of
 from verifier.checks.types import Context, Note, Result, join_notes, noted
@@ -73,25 +74,23 @@ def check_long_fork(history: History, context: Context) -> Result:
     begins = np.flatnonzero(np.diff(history.op[rows], prepend=-1))
     sizes = np.diff(np.append(begins, len(rows)))
     whole = np.logical_and.reduceat(known, begins) & (sizes > 1)
-    groups: dict[tuple[int, bytes], list[int]] = {}
-    for read in np.flatnonzero(whole).tolist():
-        mine = rows[begins[read] : begins[read] + sizes[read]]
-        groups.setdefault((int(history.region[mine[0]]), history.key[mine].tobytes()), []).append(read)
-    found: list[tuple[int, int, int, int]] = []
-    exercised = 0
-    for reads in groups.values():
-        if len(reads) < 2:
-            continue
-        exercised += len(reads)
-        first = begins[np.array(reads)]
-        table = place[first[:, None] + np.arange(sizes[reads[0]])]
-        order = np.lexsort(table.T[::-1])
-        table, first = table[order], first[order]
-        back = table[1:] < table[:-1]
-        for at in np.flatnonzero(back.any(axis=1)).tolist():
-            older, newer = int(np.argmax(back[at])), int(np.argmax(table[at + 1] > table[at]))
-            found.append(tuple(int(rows[first[at + i] + item]) for i in (0, 1) for item in (newer, older)))  # type: ignore[arg-type]
-    columns = np.array(found, np.int64).reshape(-1, 4)
+    exercised, pairs, asked_first = 0, [np.zeros((0, 4), np.int64)], [np.zeros(0, np.int64)]
+    for size in np.unique(sizes[whole]).tolist():
+        items = begins[whole & (sizes == size)][:, None] + np.arange(size)
+        first, group = _alike(history, rows[items])
+        begun = items[first, 0]
+        compared = np.bincount(group)[group] > 1
+        exercised += int(compared.sum())
+        items, group = items[compared], group[compared]
+        order = np.lexsort((*place[items].T[::-1], group))
+        items, group = items[order], group[order]
+        table = place[items]
+        back = (table[1:] < table[:-1]) & (group[1:] == group[:-1])[:, None]
+        at = np.flatnonzero(back.any(axis=1))
+        older, newer = np.argmax(back[at], axis=1), np.argmax(table[at + 1] > table[at], axis=1)
+        pairs.append(rows[np.stack([items[at + i, item] for i in (0, 1) for item in (newer, older)], axis=1)])
+        asked_first.append(begun[group[at]])
+    columns = np.concatenate(pairs)[np.argsort(np.concatenate(asked_first), kind="stable")]
     witness = {"one": columns[:, 0], "one_beside": columns[:, 1], "other": columns[:, 2], "by": columns[:, 3]}
     key, end = history.key[columns[:, 3]].astype(np.int64), history.end_ns[columns].max(axis=1, initial=NULL)
     note = None
@@ -101,6 +100,15 @@ def check_long_fork(history: History, context: Context) -> Result:
     return result([Found("long fork", key, end, witness)], exercised, context.regions, 0, note)
 
 
+def _alike(history: History, reads: Int64) -> tuple[Int64, Int64]:
+    """Groups of reads (a line of rows each) that asked one Region for the same items: the first read of each group, and
+    the group of every read."""
+    group = history.region[reads[:, 0]].astype(np.int64)
+    for key in history.key[reads].T:
+        _, first, group = np.unique(group * len(history.keys) + key, return_index=True, return_inverse=True)
+    return first, group.astype(np.int64)
+
+
 def check_bank(history: History, context: Context) -> Result:
     """What only moves between the items of a group neither grows nor shrinks."""
     banks, note = _banks(history, context)
@@ -108,7 +116,7 @@ def check_bank(history: History, context: Context) -> Result:
         return Result("unknown", 0, note=note or "no group of items with transfers between them")
     if history.lost:
         return Result("unknown", 0, note="a worker's last rows are missing, and may have changed any total")
-    groups, group_of, sizes = len(banks), _group_of_key(history), np.zeros(len(banks), np.int64)
+    groups, group_of, sizes = len(banks), _group_of_key(history, context), np.zeros(len(banks), np.int64)
     np.add.at(sizes, group_of[group_of >= 0], 1)
     expected = np.zeros(groups, np.int64)
     for replica in list(context.initial.values())[:1]:
@@ -139,6 +147,7 @@ def check_bank(history: History, context: Context) -> Result:
             "the final totals of {count} groups had not settled, and are not judged", int((banks & doubtful).sum())
         )
         note = join_notes([note, unsettled])
+    grouped = np.flatnonzero(group_of >= 0)
     for at, region in enumerate(context.regions):
         replica_here = context.final.get(region)
         if replica_here is None:
@@ -148,7 +157,7 @@ def check_bank(history: History, context: Context) -> Result:
         value = np.where(replica_here.value == NULL, 0, replica_here.value)
         np.add.at(totals, group_of[replica_here.key[mine]], value[mine])
         wrong = np.flatnonzero(banks & ~doubtful & (totals != expected))
-        first = np.array([int(np.flatnonzero(group_of == one)[0]) for one in wrong.tolist()], np.int64)
+        first = first_of(groups, group_of[grouped], grouped)[wrong]
         when = replica_here.read_ns[1] if replica_here.read_ns is not None else int(history.end_ns.max())
         nobody = np.full(len(wrong), -1, np.int64)
         places = np.full(len(wrong), at, np.int64)
@@ -158,7 +167,7 @@ def check_bank(history: History, context: Context) -> Result:
 
 def total_of(history: History, context: Context, key: int, op: int | None, region: str | None) -> tuple[int, int]:
     """What the group of a key added up to in a read (``op``) or final replica (``region``), and what it should have."""
-    group_of = _group_of_key(history)
+    group_of = _group_of_key(history, context)
     members = group_of == group_of[key]
     expected = sum(
         int(np.where(one.value == NULL, 0, one.value)[members[one.key]].sum())
@@ -276,11 +285,13 @@ def _row_of(history: History, rows: Int64, op: Int64, key: Int64) -> Int64:
     return np.where(place[at] == wanted, order[at], NOT_FOUND)
 
 
-def _group_of_key(history: History) -> Int64:
-    """Code of the group (``logical_key``) of every key, :data:`NO_CODE` without one (k)."""
-    group = np.full(len(history.keys), NO_CODE, np.int64)
-    grouped = of_kind(history, Kind.TXN_WRITE, Kind.TXN_READ) & (history.logical_key >= 0)
-    group[history.key[grouped]] = history.logical_key[grouped]
+def _group_of_key(history: History, context: Context) -> Int64:
+    """Code of the group (``logical_key``) of every key, :data:`NO_CODE` without one (k); worked out once."""
+    group = context.shared.get("group of key")
+    if not isinstance(group, np.ndarray):
+        group = context.shared["group of key"] = np.full(len(history.keys), NO_CODE, np.int64)
+        grouped = of_kind(history, Kind.TXN_WRITE, Kind.TXN_READ) & (history.logical_key >= 0)
+        group[history.key[grouped]] = history.logical_key[grouped]
     return group
 
 
@@ -288,7 +299,7 @@ def _banks(history: History, context: Context) -> tuple[Bool, Note | None]:
     """Groups in which every change is a transaction that adds up to nothing (by code of ``logical_key``)."""
     groups = len(history.logical_keys)
     banks = np.zeros(groups, np.bool_)
-    group_of = _group_of_key(history)
+    group_of = _group_of_key(history, context)
     moves = of_kind(history, Kind.TXN_WRITE) & (history.outcome != Outcome.FAIL)
     rows = np.flatnonzero(moves & (group_of[history.key] >= 0))
     if not len(rows):
