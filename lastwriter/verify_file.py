@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from lastwriter.errors import UserError
 from lastwriter.units import parse_duration
-from verifier.errors import RecordError
+from verifier.errors import RecordError, or_no_verdict
 from verifier.foreign import edn
 from verifier.foreign.events import repeated
 from verifier.foreign.export import SUFFIXES, export
@@ -60,13 +60,14 @@ def verify_file(path: Path, options: FileOptions, say: Callable[[str], None]) ->
         except RecordError as error:
             raise UserError(f"--initial: {error}") from error
     check_export(options.export)
-    history = read_file(path)
+    with or_no_verdict():
+        history = read_file(path)
     if options.export is not None:
         export(history.operations, options.export)
     try:
         judged = judge(history.operations, model, limits, refusals=options.refusals)
     except RecordError as error:
-        raise RecordError(f"{path}: {error}") from error
+        raise RecordError(f"{path}: {error}; so there is no verdict") from error
     keys = f" on {len(judged.parts):,} keys" if len(judged.parts) > 1 else ""
     left_out = f", {judged.dropped:,} left out" if judged.dropped else ""
     say(f"{path}: {history.format}, {judged.operations:,} operations{keys} judged{left_out}")

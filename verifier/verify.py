@@ -28,7 +28,7 @@ from verifier.context import context_of_run, read_context
 from verifier.contract import applicable, contract_rows, contract_verdict, invariant_rows, violations
 from verifier.doubt import doubted
 from verifier.engine import Cut, Limits, judged_in_parts
-from verifier.errors import RecordError
+from verifier.errors import RecordError, or_no_verdict
 from verifier.expectations import Expectation, applying, judge, met_all
 from verifier.faults import fault_rows
 from verifier.headline import headline
@@ -83,7 +83,7 @@ def verify(
     place = Place(str(path))
     say("reading the record", 0.0)
     with (
-        _no_verdict(),
+        or_no_verdict(),
         memory.kept(),
         place.at_hand(lambda name: scheduler is None or not is_history(name)) as directory,
     ):
@@ -108,15 +108,6 @@ def verify(
             place.put(written)
     say("done", 1.0)
     return verdict
-
-
-@contextlib.contextmanager
-def _no_verdict() -> Iterator[None]:
-    """What is wrong with a record is said with what it means."""
-    try:
-        yield
-    except RecordError as error:
-        raise RecordError(f"{error}; so there is no verdict") from error
 
 
 @contextlib.contextmanager
