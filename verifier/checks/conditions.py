@@ -129,7 +129,9 @@ def _without_room(history: History, context: Context, created: Int64, began: Boo
 def _bounds(history: History, context: Context, rows: Int64) -> tuple[Int64, Int64]:
     """From when to when each of these can have taken effect, as far as clocks are known."""
     ends = np.where(history.outcome == Outcome.OK, history.end_ns, AFTER)
-    answered = np.flatnonzero(history.outcome != Outcome.UNKNOWN)
+    concerned = np.zeros(len(history.keys), np.bool_)
+    concerned[history.key[rows]] = True
+    answered = np.flatnonzero((history.outcome != Outcome.UNKNOWN) & concerned[history.key])
     for column in ("saw", "prev"):  # who shows it ended after it had taken effect
         writer = writers_of(history, context, "saw" if column == "saw" else "prev")[answered]
         known = writer != NOT_FOUND
