@@ -179,6 +179,30 @@ def test_what_the_answers_are(clients: tuple[DynamoClient, DynamoClient]) -> Non
         ),
         ({"kind": "region-down", "regions": ["us-east-1"]}, (Outcome.FAIL, 0, "ConnectError"), None),
         ({"kind": "region-down", "regions": ["us-east-1"], "hang": True}, (Outcome.UNKNOWN, 0, "Timeout"), None),
+        ({"kind": "region-throttled", "regions": ["us-east-1"]}, (Outcome.FAIL, 400, "ThrottlingException"), None),
+        (
+            {"kind": "region-impaired", "regions": ["us-east-1"], "errors": "100%"},
+            (Outcome.UNKNOWN, 500, "InternalServerError"),
+            None,
+        ),
+        (
+            {"kind": "region-impaired", "regions": ["us-east-1"], "errors_after": "100%"},
+            (Outcome.UNKNOWN, 500, "InternalServerError"),
+            None,
+        ),
+        ({"kind": "reply-lost", "regions": ["us-east-1"]}, (Outcome.UNKNOWN, 0, "ConnectionReset"), None),
+        ({"kind": "reply-lost", "regions": ["us-east-1"], "hang": True}, (Outcome.UNKNOWN, 0, "Timeout"), None),
+        ({"kind": "connection-reset", "regions": ["us-east-1"]}, (Outcome.UNKNOWN, 0, "ConnectionReset"), None),
+        (
+            {"kind": "clock-skew", "regions": ["us-east-1"], "offset": "2s"},
+            (Outcome.OK, 200, None),
+            (Outcome.OK, 200, None),
+        ),
+        (
+            {"kind": "link-cut", "links": [["us-east-1", "us-east-2"]]},
+            (Outcome.OK, 200, None),
+            (Outcome.OK, 200, None),
+        ),
     ],
 )
 def test_under_faults(emulator: EmulatorProcess, fault: dict[str, Any], write: Any, read: Any) -> None:

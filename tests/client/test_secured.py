@@ -120,6 +120,24 @@ def test_whoever_may_is_answered_the_same(emulator: EmulatorProcess, operation: 
         assert both(emulator, credentials, operation)[:3] == (Outcome.OK, 200, None)
 
 
+def test_what_a_transaction_is_refused_with_is_the_same(emulator: EmulatorProcess, monkeypatch: Any) -> None:
+    put = {"TableName": "TABLE", "Item": {"pk": {"S": "once"}}, "ConditionExpression": "attribute_not_exists(pk)"}
+    other = {"Put": {"TableName": "TABLE", "Item": {"pk": {"S": "other"}}}}
+    token = {"ClientRequestToken": "TABLE-token"}
+    for body, error in (
+        ({"TransactItems": [{"Put": put}], **token}, None),
+        ({"TransactItems": [{"Put": put}], **token}, None),
+        ({"TransactItems": [other], **token}, "IdempotentParameterMismatchException"),
+        ({"TransactItems": [other, {"Put": put}]}, "TransactionCanceledException"),
+        ({"TransactItems": [other, other]}, "ValidationException"),
+    ):
+        monkeypatch.setitem(OPERATIONS, "TransactWriteItems", body)
+        outcome, status, said, told = both(emulator, PLAIN, "TransactWriteItems")
+        assert (outcome, status, said) == ((Outcome.OK, 200, None) if error is None else (Outcome.FAIL, 400, error))
+        if error == "TransactionCanceledException":
+            assert [reason["Code"] for reason in told["CancellationReasons"]] == ["None", "ConditionalCheckFailed"]
+
+
 @pytest.mark.parametrize(
     ("credentials", "error"),
     [
