@@ -153,6 +153,7 @@ def test_an_answer_that_is_there_when_the_deadline_is_noticed_is_read() -> None:
         client = _client(server, deadline_s=0.05)
         assert _summary(_write(client)) == OK  # it is connected
         got = gevent.spawn(_write, client)
+        gevent.sleep(0)
         gevent.sleep(0)  # it has sent
         deadline = time.monotonic() + 0.3
         while time.monotonic() < deadline:  # the hub has no turn until long after the deadline
@@ -193,6 +194,20 @@ def test_a_greenlet_that_is_killed_takes_its_connection_along(killer: str) -> No
         assert [_write(client).body for _ in range(5)] == [{}] * 5
         gevent.sleep(0.6)
         assert _write(client).body == {}
+        client.close()
+
+
+def test_who_is_killed_before_the_request_is_sent_has_sent_nothing() -> None:
+    """Requests of one turn of the hub leave together at its end; this one does not."""
+    with ScriptedServer(lambda _: [reply()]) as server:
+        client = _client(server)
+        assert _summary(_write(client)) == OK  # it is connected
+        doomed = gevent.spawn(client.request, "UpdateItem", {"TableName": "doomed"})
+        gevent.get_hub().loop.run_callback(doomed.throw, gevent.GreenletExit)  # as soon as it has asked
+        others = [gevent.spawn(_write, client) for _ in range(3)]
+        assert [_summary(other.get(timeout=5)) for other in others] == [OK] * 3
+        assert isinstance(doomed.value, gevent.GreenletExit)
+        assert not any(b"doomed" in request.body for request in server.requests)
         client.close()
 
 
