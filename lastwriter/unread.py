@@ -47,8 +47,9 @@ class _Patient:
 
 
 def be_patient() -> None:
-    """Have standard output and standard error fall silent once nobody reads them."""
+    """Have standard output and standard error fall silent once nobody reads them, or if nobody ever will."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None:  # closed from the start (`>&-`): click prints nothing then
-            setattr(sys, name, _Patient(stream))
+        if stream is None:  # closed from the start (`>&-`); this takes its place, before another file does
+            stream = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+        setattr(sys, name, _Patient(stream))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -31,3 +32,9 @@ def test_a_pipe_that_nobody_reads_changes_no_exit_code(silent: str, tmp_path: Pa
         assert process.returncode == code
         assert not any(b"Broken pipe" in (text or b"") for text in said)
     os.close(writing)
+
+
+def test_closed_from_the_start(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(VIOLATED)
+    line = shlex.join(command("verify", "log", "--model", "register")) + " >&- 2>&-"
+    assert subprocess.run(["sh", "-c", line], cwd=tmp_path, check=False).returncode == 1
