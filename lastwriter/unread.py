@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 _NOBODY_READS = frozenset({errno.EPIPE, errno.EIO})
@@ -51,5 +52,5 @@ def be_patient() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed from the start (`>&-`); this takes its place, before another file does
-            stream = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
+            stream = Path(os.devnull).open("w")  # for as long as the process lives
         setattr(sys, name, _Patient(stream))
