@@ -35,13 +35,26 @@ def differing(history: History, context: Context) -> Bool:
     return different
 
 
+def may_expire(history: History) -> Bool:
+    """Keys whose item was given a time that it may live, for all that is known (k)."""
+    if EXPIRY not in history.errors:
+        return np.zeros(len(history.keys), np.bool_)
+    unanswered = updates(history) & (history.outcome == Outcome.UNKNOWN)  # such a write may have given one
+    return keys_with(history, unanswered | (history.error == history.errors.index(EXPIRY)))
+
+
 def may_vanish(history: History) -> Bool:
-    """Keys whose item may be deleted without anybody's knowing: the time that it was given may be over (k)."""
-    unknown = history.outcome == Outcome.UNKNOWN
-    doomed = keys_with(history, of_kind(history, Kind.DELETE) & unknown)
-    if EXPIRY in history.errors:  # a write that never answered may have given it one
-        doomed |= keys_with(history, updates(history) & unknown)
-    return doomed
+    """Keys whose item may be deleted at any time: its time may be over, or a deletion never answered (k)."""
+    deleting = of_kind(history, Kind.DELETE) & (history.outcome == Outcome.UNKNOWN)
+    return keys_with(history, deleting) | may_expire(history)
+
+
+def somewhere(history: History, context: Context) -> Bool:
+    """Keys that some replicas have an item of and some have none of (k)."""
+    held = np.zeros(len(history.keys), np.int64)
+    for replica in context.final.values():
+        held[replica.key] += 1
+    return (held > 0) & (held < len(context.final))
 
 
 def changed_unread(history: History, context: Context) -> Bool:

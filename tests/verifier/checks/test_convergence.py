@@ -9,6 +9,7 @@ from tests.verifier.stores import simulate
 from verifier.checks.convergence import check_convergence
 from verifier.checks.final import differing
 from verifier.checks.types import Result
+from verifier.history.schema import EXPIRY
 from verifier.rundir import FaultRecord, RunInfo
 
 A, B, C = REGIONS
@@ -38,6 +39,16 @@ def test_replicas_that_differ_break_the_contract_only_if_nothing_can_change_them
     result = judge(ops, final, queues_empty)
     assert result.verdict == verdict
     assert result.count == (1 if queues_empty else 0)
+
+
+def test_an_item_whose_time_is_over_may_be_gone_here_and_not_yet_there() -> None:
+    ends = Op("delete", 2, 2, op=9, value=50, outcome="unknown", error=EXPIRY)
+    ops = [write(0, 1, op=1, prev=-1), ends]
+    result = check_convergence(*build(ops, mode="MREC", final={A: KEY, B: {}, C: KEY}, run=settled()))
+    assert (result.verdict, result.count) == ("unknown", 0)
+    assert "1 items still differed" in str(result.note)
+    other = {A: {"k": Item(1, 1)}, B: {"k": Item(2, 1)}, C: {"k": Item(1, 1)}}
+    assert check_convergence(*build(ops, mode="MREC", final=other, run=settled())).verdict == "violated"
 
 
 def test_an_item_that_one_replica_lacks_differs() -> None:
