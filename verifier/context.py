@@ -14,7 +14,8 @@ from verifier.clocks import clocks_of, worst_epsilon_ns
 from verifier.errors import RecordError
 from verifier.history.columns import History
 from verifier.history.lag import read_slow_seconds
-from verifier.history.reader import read_history, read_replicas, replica_keys
+from verifier.history.reader import read_history
+from verifier.history.replicas import read_replicas, replica_keys
 from verifier.history.streams import read_streams
 from verifier.rundir import FaultRecord, RouteEvent, RunDirectory, RunInfo
 

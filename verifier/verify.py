@@ -33,7 +33,8 @@ from verifier.expectations import Expectation, applying, judge, met_all
 from verifier.faults import fault_rows
 from verifier.headline import headline
 from verifier.history.columns import LostRange
-from verifier.history.reader import unread_replicas, worker_files
+from verifier.history.reader import worker_files
+from verifier.history.replicas import unread_replicas
 from verifier.history.row_groups import in_row_groups
 from verifier.history.survey import rows_on_disk
 from verifier.latency import latency_rows

@@ -21,7 +21,8 @@ from lastwriter.client.plan import Load, LoadPlan, PlannedPhase
 from lastwriter.client.tables import create_global_table
 from lastwriter.emulator.process import start_emulator
 from lastwriter.resources import locustfiles_folder
-from verifier.history.reader import read_history, read_replicas
+from verifier.history.reader import read_history
+from verifier.history.replicas import read_replicas
 from verifier.history.schema import Outcome
 from verifier.rundir import RunDirectory, RunInfo
 

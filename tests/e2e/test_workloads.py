@@ -13,7 +13,8 @@ from lastwriter.resources import locustfiles_folder, workloads
 from tests.e2e.drills import Drill, drill
 from verifier.checks.registry import CHECK
 from verifier.history.columns import History
-from verifier.history.reader import read_history, read_replicas
+from verifier.history.reader import read_history
+from verifier.history.replicas import read_replicas
 
 pytestmark = pytest.mark.e2e
 

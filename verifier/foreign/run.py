@@ -16,7 +16,8 @@ import numpy as np
 
 from verifier.checks.marks import of_kind, updates
 from verifier.history.columns import NULL, History, Int64
-from verifier.history.reader import read_history, read_replicas
+from verifier.history.reader import read_history
+from verifier.history.replicas import read_replicas
 from verifier.history.schema import ABSENT, Kind, Outcome
 from verifier.rundir import RunDirectory
 from verifier.search.model import Answer, Call, Operation

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from verifier.checks.types import Replica
 from verifier.errors import RecordError
 from verifier.history.columns import NO_CODE, NULL, History, Int8, Int64, Lists, LostRange, one_row_each, order_by_code
 from verifier.history.keys import links_of, ranked, touched_together
@@ -28,8 +26,6 @@ from verifier.history.schema import (
     META_OP_LIMIT,
     META_SINCE,
     OPTIONAL,
-    REPLICA_COLUMNS,
-    SCHEMA_VERSION,
     TOGETHER,
     WORKER_SHIFT,
     Kind,
@@ -38,15 +34,9 @@ from verifier.history.schema import (
     short,
 )
 from verifier.history.stream import EARLIEST_NS, ListsCrc, WorkerStream, check_schema, lost_ranges, worker_number
-from verifier.rundir import RunDirectory, RunInfo
+from verifier.rundir import RunDirectory
 
 _PLURAL: Final = {"key_class": "key_classes"}
-
-_MISSING: Final[dict[Literal["initial", "final"], str]] = {
-    "initial": "this replica is taken to have begun as the others did",
-    "final": "what this replica held in the end is not judged",
-}
-"""What it means for the verdict that a replica was not read."""
 
 
 Column = Callable[[str], pa.ChunkedArray]
@@ -118,7 +108,7 @@ def gap_of(record: WorkerRecord, processes: Processes | None = None) -> Gap:
     odd = tuple(processes.said())
     if record.ended:
         return Gap((), (), odd)
-    op = _numbers(record.column("op"), np.int64, NULL)
+    op = numbers_of(record.column("op"), np.int64, NULL)
     ranges = lost_ranges(record.worker, op, record.op_limit, record.since_ns)
     if record.op_limit == op_id(record.worker + 1, 0) - 1:
         said = (
@@ -134,8 +124,8 @@ def gap_of(record: WorkerRecord, processes: Processes | None = None) -> Gap:
 
 def add_processes(processes: Processes, table: pa.Table | Mapping[str, pa.ChunkedArray]) -> None:
     """More rows to be looked at for what is odd."""
-    process = _numbers(table["process"], np.int32, 0)
-    processes.add(process, *(_numbers(table[name], np.int64, NULL) for name in ODD_COLUMNS[1:]))
+    process = numbers_of(table["process"], np.int32, 0)
+    processes.add(process, *(numbers_of(table[name], np.int64, NULL) for name in ODD_COLUMNS[1:]))
 
 
 def gap_of_missing(directory: RunDirectory, workers: Sequence[int]) -> Gap:
@@ -164,7 +154,7 @@ def read_worker(path: Path) -> WorkerRecord:
             stream.ended,
             group=lambda _, names: table.select(list(names)),
         )
-    with _reading(path):
+    with reading(path):
         file = pq.ParquetFile(path, memory_map=True, page_checksum_verification=True)
         check_schema(path, file.schema_arrow)
         rows = file.metadata.num_rows
@@ -192,7 +182,7 @@ def read_worker(path: Path) -> WorkerRecord:
     def read_column(name: str) -> pa.ChunkedArray:
         if name in lacks or name in empty:
             return pa.chunked_array([pa.nulls(rows, COLUMNS.field(name).type)])
-        with _reading(path):
+        with reading(path):
             values = file.read([name], use_threads=False).column(0)
             if pa.types.is_list(values.type):
                 crc = ListsCrc()
@@ -205,7 +195,7 @@ def read_worker(path: Path) -> WorkerRecord:
         return values
 
     def group(number: int, names: Sequence[str]) -> pa.Table:
-        with _reading(path):
+        with reading(path):
             return file.read_row_group(number, [name for name in names if name not in lacks])
 
     groups = file.metadata.num_row_groups
@@ -224,76 +214,12 @@ def _empty_columns(metadata: pq.FileMetaData) -> set[str]:
     return {name for name, count in counts.items() if count == metadata.num_rows}
 
 
-def replica_keys(directory: RunDirectory) -> list[str]:
-    """Keys of all items that stand in any replica, before the run or at its end."""
-    keys: dict[str, None] = {}
-    for when in ("initial", "final", "index"):
-        for path in sorted((directory.path / when).glob("*.parquet")):
-            with _reading(path):
-                file = pq.ParquetFile(path, page_checksum_verification=True)
-                _check_replica_schema(path, file.schema_arrow)
-                keys |= dict.fromkeys(file.read(["key"])["key"].to_pylist())
-    return list(keys)
-
-
-def read_replicas(
-    directory: RunDirectory, when: Literal["initial", "final", "index"], history: History, *, part: bool = False
-) -> tuple[History, dict[str, Replica]]:
-    """Every replica's items by Region, and the history with its keys extended by those that no operation touched.
-
-    ``part``: only the items whose keys the history has.
-    """
-    keys = pa.array(history.keys, pa.string())
-    replicas: dict[str, Replica] = {}
-    for path in sorted((directory.path / when).glob("*.parquet")):
-        with _reading(path):
-            file = pq.ParquetFile(path, page_checksum_verification=True)
-            _check_replica_schema(path, file.schema_arrow)
-            table = file.read(REPLICA_COLUMNS.names)
-        span = pc.min(table["start_ns"]).as_py(), pc.max(table["end_ns"]).as_py()
-        if part:
-            table = table.filter(pc.is_in(table["key"], value_set=keys))
-        names = table["key"].combine_chunks()
-        if pc.count_distinct(names).as_py() != len(names):
-            raise RecordError(f"{path}: an item appears twice")
-        new = names.filter(pc.invert(pc.is_in(names, value_set=keys)))
-        keys = pa.concat_arrays([keys, new])
-        number = {name: _numbers(table[name], np.int64, NULL) for name in ("value", "w", "p", "start_ns", "end_ns")}
-        replicas[path.stem] = Replica(
-            region=path.stem,
-            key=pc.index_in(names, value_set=keys).to_numpy().astype(np.int64),
-            value=number["value"],
-            w=number["w"],
-            p=number["p"],
-            items=tuple(table["item"].to_pylist()),
-            start_ns=number["start_ns"],
-            end_ns=number["end_ns"],
-            read_ns=None if span[0] is None else span,
-        )
-    if len(keys) > len(history.keys):
-        history = dataclasses.replace(history, keys=tuple(keys.to_pylist()))
-    return history, replicas
-
-
-def unread_replicas(directory: RunDirectory, run: RunInfo) -> list[str]:
-    """Replicas of which nobody knows what they held before the load or at its end, and what that means; a line each."""
-    missing = {
-        when: [region for region in run.regions if not directory.replica(when, region).exists()] for when in _MISSING
-    }
-    return [
-        f"{when}/{region}.parquet is missing: {meaning}"
-        for when, meaning in _MISSING.items()
-        for region in missing[when]
-        if len(missing[when]) < len(run.regions)  # where nothing at all was read the verdict says so itself
-    ]
-
-
 def to_history(tables: list[pa.Table], lost: tuple[LostRange, ...] = (), incomplete: tuple[str, ...] = ()) -> History:
     """Rows with the columns of :data:`COLUMNS` as one :class:`History`."""
     return history_of([(Path("table"), table.column) for table in tables], lost, incomplete)
 
 
-class _reading:  # noqa: N801 (used as a statement)
+class reading:  # noqa: N801 (used as a statement)
     """Turns what pyarrow raises for a damaged or unreadable file into one line that names it."""
 
     def __init__(self, path: Path) -> None:
@@ -365,7 +291,7 @@ def history_of(
             columns[one.name] = listed if listed is None or order is None else listed[order]
         else:
             fill = np.nan if pa.types.is_floating(one.type) else NULL
-            columns[one.name] = _ordered(_numbers(whole(one), one.type.to_pandas_dtype(), fill), order)
+            columns[one.name] = _ordered(numbers_of(whole(one), one.type.to_pandas_dtype(), fill), order)
     return History(**columns, lost=lost, incomplete=incomplete)
 
 
@@ -378,7 +304,7 @@ def _in_order(
     several = [number for number, kind in enumerate(columns["kinds"]) if kind in TOGETHER]
     if several:
         rows = np.flatnonzero(np.isin(columns["kind"], several))
-        links |= touched_together(_numbers(op(), np.int64, NULL)[rows], code[rows], known)
+        links |= touched_together(numbers_of(op(), np.int64, NULL)[rows], code[rows], known)
     keys = tuple(dict.fromkeys([*known, *more_keys]))
     order = ranked(keys, links)
     place = np.empty(len(keys), np.int32)
@@ -411,7 +337,7 @@ def coded_column(table: pa.Table, name: str) -> tuple[npt.NDArray[np.int32], tup
 def numbers(table: pa.Table, name: str) -> npt.NDArray[Any]:
     """A column of numbers, :data:`NULL` or NaN for null."""
     kind = COLUMNS.field(name).type
-    return _numbers(table[name], kind.to_pandas_dtype(), np.nan if pa.types.is_floating(kind) else NULL)
+    return numbers_of(table[name], kind.to_pandas_dtype(), np.nan if pa.types.is_floating(kind) else NULL)
 
 
 def lists(table: pa.Table, name: str) -> Lists | None:
@@ -424,7 +350,7 @@ def _ordered(values: npt.NDArray[Any], order: Int64 | None) -> npt.NDArray[Any]:
     return values if order is None or values.strides == (0,) else values[order]
 
 
-def _numbers(column: pa.ChunkedArray, dtype: npt.DTypeLike, fill: float) -> npt.NDArray[Any]:
+def numbers_of(column: pa.ChunkedArray, dtype: npt.DTypeLike, fill: float) -> npt.NDArray[Any]:
     """A column of numbers as one array; ``fill`` stands for null."""
     if len(column) and column.null_count == len(column):
         return np.broadcast_to(np.array(fill, dtype), len(column))  # takes no memory
@@ -448,9 +374,9 @@ def _lists(column: pa.ChunkedArray) -> Lists | None:
     """A column of lists of numbers; None if no row has one."""
     if column.null_count == len(column):
         return None
-    lengths = _numbers(pc.fill_null(pc.list_value_length(column), 0), np.int32, 0)
+    lengths = numbers_of(pc.fill_null(pc.list_value_length(column), 0), np.int32, 0)
     given = np.concatenate([chunk.is_valid().to_numpy(zero_copy_only=False) for chunk in column.chunks])
-    values = _numbers(pc.list_flatten(column), np.int64, NULL)
+    values = numbers_of(pc.list_flatten(column), np.int64, NULL)
     return Lists(np.concatenate(([0], np.cumsum(lengths))).astype(np.int64), values, given)
 
 
@@ -461,7 +387,7 @@ def _codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], tuple[str, .
     if len(names) == 1 and not column.null_count:
         return np.broadcast_to(np.zeros((), np.int32), len(column)), tuple(names)
     indices = pa.chunked_array([chunk.indices for chunk in column.chunks], pa.int32())
-    codes = _numbers(indices, np.int32, NO_CODE)
+    codes = numbers_of(indices, np.int32, NO_CODE)
     unique = {name: code for code, name in reversed(list(enumerate(names)))}
     if len(unique) < len(names):
         canonical = {name: code for code, name in enumerate(dict.fromkeys(names))}
@@ -546,13 +472,3 @@ def _repeated(history: History) -> int | None:
     wrong = (history.key[first] == history.key[second]) | (history.process[first] != history.process[second])
     wrong |= history.start_ns[first] != history.start_ns[second]
     return int(second[wrong][0]) if wrong.any() else None
-
-
-def _check_replica_schema(path: Path, schema: pa.Schema) -> None:
-    version = (schema.metadata or {}).get(b"lastwriter.schema", b"").decode(errors="replace")
-    if version != str(SCHEMA_VERSION):
-        raise RecordError(f"{path}: replica schema {version or 'unknown'}; this verifier reads {SCHEMA_VERSION}")
-    for one in REPLICA_COLUMNS:
-        at = schema.get_field_index(one.name)
-        if at < 0 or schema.field(at).type != one.type:
-            raise RecordError(f"{path}: column {one.name!r} is missing or not {one.type}")

@@ -35,10 +35,10 @@ from verifier.history.reader import (
     numbers,
     read_worker,
     recorded_twice,
-    replica_keys,
     unknown_kind,
     worker_files,
 )
+from verifier.history.replicas import replica_keys
 from verifier.history.schema import COLUMNS, TOGETHER, op_id
 from verifier.rundir import RunDirectory
 

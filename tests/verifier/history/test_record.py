@@ -15,7 +15,8 @@ from tests.verifier.builders import Item, Op, add, build, read, table_of, write,
 from verifier.errors import RecordError
 from verifier.history.columns import NO_CODE, NULL, History
 from verifier.history.compact import compact
-from verifier.history.reader import WorkerRecord, read_history, read_replicas, read_worker
+from verifier.history.reader import WorkerRecord, read_history, read_worker
+from verifier.history.replicas import read_replicas
 from verifier.history.schema import ABSENT, COLUMNS, op_id
 from verifier.history.stream import WorkerStream, batch_crc
 from verifier.rundir import RunDirectory
