@@ -52,5 +52,5 @@ def be_patient() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed from the start (`>&-`); this takes its place, before another file does
-            stream = Path(os.devnull).open("w")  # for as long as the process lives
+            stream = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
         setattr(sys, name, _Patient(stream))
