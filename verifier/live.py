@@ -81,7 +81,8 @@ class Watch:
         self._directory, self._run = directory, run
         self._window_ns = int(window_s * 1e9)
         self._streams: dict[Path, _Growing] = {}
-        self._seen: set[tuple[str, int]] = set()
+        self._seen: dict[tuple[str, int], int] = {}
+        """Check and operation of what was found → when the operation ended; forgotten once it is long out of sight."""
 
     def look(self) -> Suspected:
         """Judge the last seconds. Damage ends the view of that worker, never the run."""
@@ -89,6 +90,7 @@ class Watch:
             self._streams.setdefault(path, _Growing(path)).read()
         newest = max((stream.newest_ns for stream in self._streams.values()), default=0)
         since = newest - self._window_ns
+        self._seen = {one: ended_ns for one, ended_ns in self._seen.items() if ended_ns >= since - self._window_ns}
         batches = [batch for stream in self._streams.values() for batch in stream.since(since)]
         while len(batches) > 1 and sum(batch.num_rows for batch in batches) > MOST_ROWS:
             batches.remove(min(batches, key=lambda batch: batch["end_ns"][batch.num_rows - 1].as_py()))
@@ -110,7 +112,7 @@ class Watch:
             for row in _blamed(result):
                 if (name, int(history.op[row])) in self._seen:
                     continue
-                self._seen.add((name, int(history.op[row])))
+                self._seen[name, int(history.op[row])] = int(history.end_ns[row])
                 into = stale if reading[row] else lost
                 region = history.regions[history.region[row]]
                 into[region] = into.get(region, 0) + 1
