@@ -25,6 +25,7 @@ import multiprocessing.connection
 import random
 import re
 import signal
+import socket
 import ssl
 import statistics
 import sys
@@ -254,10 +255,13 @@ def _intents(
 def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None, log: Path | None = None) -> None:
     """The least that is a DynamoDB endpoint: the same two answers for ever, with their checksums.
 
-    With ``log``, every update's mark and when its first byte was seen and its answer written (monotonic nanoseconds)
-    are there as an array when SIGTERM ends it.
+    With ``log``, every update's mark and when the request had arrived and its answer was written (monotonic
+    nanoseconds) are there as an array when SIGTERM ends it. A request has arrived when the kernel has it: how long this
+    process then has to wait for a processor is the server's slowness, and none that the client may be blamed for.
     """
     import uvloop
+
+    from lastwriter.client.arrival import Arrival
 
     seen: list[tuple[int, int, int]] = []
 
@@ -287,8 +291,6 @@ def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None, log: P
             self.transport = transport
 
         def data_received(self, data: bytes) -> None:
-            if not self.buffer:
-                self.came_ns = time.monotonic_ns()
             self.buffer += data
             end = self.buffer.find(b"\r\n\r\n")
             if end < 0:
@@ -299,19 +301,55 @@ def _serve(pipe: multiprocessing.connection.Connection, tls: Path | None, log: P
             if len(self.buffer) < end + 4 + length:
                 return
             whole, self.buffer = self.buffer, b""
-            self.transport.write(get if b".getitem" in head else update)
             if log is not None and (mark := _MARK.search(whole, end)):
                 seen.append((int(mark[1]), self.came_ns, time.monotonic_ns()))
+            self.transport.write(get if b".getitem" in head else update)
+
+    class Stamped(Lean):
+        """Reads by itself, for uvloop does not hand out what the kernel says of arrivals."""
+
+        def __init__(self, sock: socket.socket) -> None:
+            super().__init__()
+            self.sock, self.arrival = sock, Arrival.of(sock)
+            self.transport = self
+            self.write = sock.send
+
+        def ready(self) -> None:
+            if self.arrival is None:
+                data, self.came_ns = self.sock.recv(65536), time.monotonic_ns()
+            else:
+                data, self.came_ns = self.arrival.receive(0)
+            if data:
+                self.data_received(data)
+            else:
+                asyncio.get_running_loop().remove_reader(self.sock)
+                self.sock.close()
+
+    async def accept_for_ever(listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(listener)
+            loop.add_reader(sock, Stamped(sock).ready)
+
+    async def serve_stamped(over: asyncio.Event) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
+            listener.setblocking(False)
+            accepting = asyncio.ensure_future(accept_for_ever(listener))
+            pipe.send(listener.getsockname()[1])
+            await over.wait()
+            accepting.cancel()
 
     async def serve() -> None:
+        over = asyncio.Event()
+        if log is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+            await serve_stamped(over)
+            return
         context = None
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls / "server.pem", tls / "server.key")
         listening = await asyncio.get_running_loop().create_server(Lean, "127.0.0.1", 0, ssl=context)
-        over = asyncio.Event()
-        if log is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
         pipe.send(listening.sockets[0].getsockname()[1])
         await over.wait()
 
