@@ -3,7 +3,8 @@
 Invariant: nothing is lost, in either mode. The active Region (the first) writes the orders; a standby reads them, which
 shows how far behind it is, and writes a pulse of its own, which shows that it could take over.
 
-With `--failover routed` it does take over: orders go where the routes lead when the active Region does not answer.
+With `--failover routed` it does take over: orders go where the routes lead when the active Region does not answer. In
+MREC that costs what had not been replicated by then.
 
 Judged by the checks `counter` and `register` (stale strong reads at the standby) and the two loss ledgers.
 
