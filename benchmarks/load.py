@@ -179,7 +179,7 @@ def accuracy(seconds: float, rate: int, count: int) -> None:
             )
         early = int((back_ms < 0).sum() + (there_ms < 0).sum())
         print(
-            f"{'met' if not early else 'NOT MET'}: nothing ended before it was answered, or came before it began ({early})"
+            f"{'NOT MET' if early else 'met'}: none came before it was sent or ended before it was answered ({early})"
         )
         print(f"{'met' if p99 <= ACCURACY_MS else 'NOT MET'}: p99 ≤ {ACCURACY_MS} ms")
 
