@@ -132,7 +132,8 @@ class _Shown:
     def keep(self, mask: Bool) -> _Shown:
         if mask.all():
             return self
-        return _Shown(*(getattr(self, name)[mask] for name in _SHOWN))
+        kept = np.flatnonzero(mask)  # several times as fast as by the mask
+        return _Shown(*(getattr(self, name)[kept] for name in _SHOWN))
 
     def join(self, other: _Shown) -> _Shown:
         return _Shown(*(np.concatenate((getattr(self, name), getattr(other, name))) for name in _SHOWN))
@@ -184,7 +185,6 @@ class _Clusterer:
             self.possible |= unknown_rows & update & (history.outcome != Outcome.FAIL) & ~left_out[history.key] & ~rows
         self.touched = keys_with(history, self.sure | self.possible)
         self.left_out, self.rows, self.writing, self.answered = left_out, rows, writing, answered
-        self.ends = np.where(writing & answered, history.end_ns, AFTER)
         unnamed = rows & answered & of_kind(history, Kind.READ) & (history.saw == NULL) & (history.result != NULL)
         if unnamed.any():
             unnamed &= ~keys_with(history, of_kind(history, Kind.ADD))[history.key]
@@ -208,7 +208,8 @@ class _Clusterer:
         used[links.row] = True
         used[disputed.row] = True
         sparse = np.flatnonzero(used)
-        number = np.cumsum(used) - 1
+        number = np.empty(size, np.int64)
+        number[sparse] = np.arange(len(sparse))
         write = np.where(sparse < self.rows_total, sparse, -1)
         by_row = write >= 0
         key = np.empty(len(sparse), np.int64)
@@ -230,7 +231,7 @@ class _Clusterer:
             previous=previous,
             member=np.concatenate((number[shown.target], number[disputed.target], np.flatnonzero(by_row))),
             start=np.concatenate((shown.start, disputed.start, history.start_ns[own])),
-            end=np.concatenate((shown.end, disputed.end, self.ends[own])),
+            end=np.concatenate((shown.end, disputed.end, self.ends_of_writes(own))),
             row=np.concatenate((shown.row, disputed.row, own)),
             replica=np.concatenate((shown.replica, disputed.replica, np.full(len(own), -1, np.int64))),
             role=np.repeat(np.array(list(Role), np.int8), (len(shown.row), len(disputed.row), len(own))),
@@ -296,6 +297,10 @@ class _Clusterer:
         """When these rows had answered."""
         return np.where(self.history.outcome[rows] == Outcome.UNKNOWN, AFTER, self.history.end_ns[rows])
 
+    def ends_of_writes(self, rows: Int64) -> Int64:
+        """When these writes had taken effect: those of this view that were acknowledged; nobody knows of others."""
+        return np.where((self.writing & self.answered)[rows], self.history.end_ns[rows], AFTER)
+
     def _swept(self, replica: Replica) -> _Shown:
         """The final sweep of one replica as reads of every key; an item that it did not find is absent."""
         if replica.read_ns is None:
@@ -317,8 +322,9 @@ class _Clusterer:
         rows = np.flatnonzero(self.sure & (before != NULL))
         links = self._judged(self._linked(rows, before))
         waiting = np.flatnonzero(self.possible & self.writing & (before != NULL))
-        seen = np.concatenate((shown.target, links.target))
+        seen: Int64 | None = None
         while len(waiting):
+            seen = np.concatenate((shown.target, links.target)) if seen is None else seen
             # A conditional write that was seen took effect, so its condition held; that may show another such write.
             effective = np.isin(waiting, seen)
             if not effective.any():

@@ -210,7 +210,9 @@ class _Groups:
             return []
         counters, group = self.counters, self.group
         # The increment of each group; where several claim the value, the one that began first.
-        by_start = self.adding[np.argsort(counters.start[self.adding], kind="stable")]
+        by_start = self.adding
+        if len(by_start) and int(np.bincount(group[by_start]).max()) > 1:
+            by_start = by_start[np.argsort(counters.start[by_start], kind="stable")]
         self.increment = first_of(self.size, group[by_start], by_start)
         members = np.flatnonzero(counters.end == self.ended[group])
         self.first_ended = first_of(self.size, group[members], members)

@@ -115,7 +115,7 @@ def keys_with(history: History, rows: Bool) -> Bool:
     if len(history.keys) == 1:
         return np.array([rows.any()])
     keys = np.zeros(len(history.keys), np.bool_)
-    keys[history.key[rows]] = True
+    keys[history.key[np.flatnonzero(rows)]] = True
     return keys
 
 

@@ -91,7 +91,8 @@ class _Observed:
         """Of the states that writes were applied to those that may be late or a proof."""
         writer, _, _, start, _, _ = applied
         matters = (self.history.end_ns[writer] < start) | (self.history.start_ns[writer] > start)
-        return tuple(column[matters] for column in applied)
+        kept = np.flatnonzero(matters)
+        return tuple(column[kept] for column in applied)
 
     def _rows(self, shows: Bool, writer: Int64) -> _Columns:
         history = self.history

@@ -100,9 +100,10 @@ def _steps(history: History, context: Context) -> tuple[_Steps, list[Note]]:
         rows, session = rows[keep], np.unique(session[keep], return_inverse=True)[1].astype(np.int64)
     wrote = own[rows]
     unsure = bool(history.lost) and may_remove(history)  # an unrecorded delete may have made an item begin anew
-    shown = _states(history, context, rows, "saw", unsure)
-    met = np.where(wrote, _states(history, context, rows, "prev", unsure), shown)
-    left = np.where(wrote, rows, shown)
+    met, left = np.empty(len(rows), np.int64), rows.copy()
+    writing, seeing = np.flatnonzero(wrote), np.flatnonzero(~wrote)
+    met[writing] = _states(history, context, rows[writing], "prev", unsure)
+    met[seeing] = left[seeing] = _states(history, context, rows[seeing], "saw", unsure)
     known = left != NOT_FOUND
     earlier = np.cumsum(known) - known
     first = np.flatnonzero(np.diff(session, prepend=-1))
@@ -137,16 +138,17 @@ def _first_of_session(history: History, rows: Int64) -> Bool:
 
 def _states(history: History, context: Context, rows: Int64, column: str, unsure: bool) -> Int64:
     """Row of the write that each of these shows in ``saw`` or ``prev``; what the run began with is a state as well."""
-    mark = (history.saw if column == "saw" else history.prev)[rows]
-    writer = writers_of(history, context, "saw" if column == "saw" else "prev")[rows].copy()
+    writer = writers_of(history, context, "saw" if column == "saw" else "prev")[rows]
     writes = updates(history) & (history.outcome != Outcome.FAIL)
-    writer[(writer != NOT_FOUND) & ~writes[writer]] = NOT_FOUND  # a mark that nobody can have left: others say so
+    writer[~writes[writer]] = NOT_FOUND  # a mark that nobody can have left: others say so
+    unknown = np.flatnonzero(writer == NOT_FOUND)
+    mark, key = (history.saw if column == "saw" else history.prev)[rows[unknown]], history.key[rows[unknown]]
     initial = marks_by_key(context.initial.values(), len(history.keys))
     initial[initial == NULL] = ABSENT
-    began = (writer == NOT_FOUND) & ((mark == initial[history.key[rows]]) | (mark == ABSENT)) & (mark != NULL)
+    began = ((mark == initial[key]) | (mark == ABSENT)) & (mark != NULL)
     if unsure:
         began &= mark != ABSENT
-    writer[began] = _START
+    writer[unknown[began]] = _START
     return writer
 
 
