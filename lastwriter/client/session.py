@@ -190,7 +190,8 @@ class RunSession:
             equal = not failures and _equal(replicas.values())
             hopeless = any(isinstance(failure, HopelessError) for failure in failures.values())
             quiet = self.info.queues_empty and "ttl" not in self._needs  # where time is over, items go on going
-            if equal or over() or hopeless or (quiet and not failures):
+            gone = control is not None and self.info.queues_empty is None and not replicas  # the whole emulator is
+            if equal or over() or hopeless or gone or (quiet and not failures):
                 break
             time.sleep(_POLL_S * 5)
         self.info.settled = equal or (bool(self.info.queues_empty) and not failures)
@@ -198,7 +199,7 @@ class RunSession:
         self._read_more(endpoints)
         for region, reason in failures.items():
             self.warn(f"the final state of {region or 'the replicas'} could not be read: {reason}")
-        if not self.info.settled and not hopeless:
+        if not self.info.settled and not hopeless and not gone:
             self.warn(f"the replicas had not settled {time.monotonic() - began:.0f} s after the end of the load")
         self._write_info()
         return self.info.settled

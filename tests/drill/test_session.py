@@ -103,6 +103,13 @@ def test_a_replica_that_cannot_be_read_is_left_out_and_named(
     assert any("final state of us-west-2 could not be read" in warning for warning in reread(session).warnings)
 
 
+def test_an_emulator_that_is_gone_is_not_waited_for(session: RunSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    replicas(monkeypatch, dict.fromkeys(REGIONS, UserError("no answer")))
+    nobody = "http://127.0.0.1:9"  # the port of the service that threw everything away
+    assert not session.settle(ENDPOINTS, nobody, deadline_s=10**6)
+    assert [warning[:24] for warning in reread(session).warnings] == [f"the final state of {one}"[:24] for one in REGIONS]
+
+
 def test_how_a_run_ended_is_in_its_file(session: RunSession) -> None:
     assert reread(session).ended is None
     session.finish("interrupted", "Ctrl-C")
