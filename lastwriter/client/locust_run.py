@@ -168,7 +168,7 @@ def _install_worker(environment: Any, runner: Any) -> None:
 
 
 def _interrupt_where_it_is_safe() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt in the main greenlet, where that waits.
+    """Have Ctrl-C, and the closing of the terminal, raise KeyboardInterrupt in the main greenlet, where that waits.
 
     Python would raise it in whichever greenlet runs just then, between any two instructions: a user that has an
     operation id and not yet written its row would die with the id, and the end mark would say that every id has a row.
@@ -179,6 +179,8 @@ def _interrupt_where_it_is_safe() -> None:
         hub.parent.throw(KeyboardInterrupt())
 
     gevent.signal_handler(signal.SIGINT, hub.loop.run_callback, interrupt)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # `nohup` says to go on
+        gevent.signal_handler(signal.SIGHUP, hub.loop.run_callback, interrupt)
 
 
 def _follow_parent() -> None:
