@@ -66,6 +66,18 @@ def _lines(path: Path, model: type[_Line], consequence: str) -> Iterator[_Line]:
             raise RecordError(f"{path}:{number}: {_first(error)}; {consequence}") from None
 
 
+def unread_faults(directory: RunDirectory, context: Context) -> list[str]:
+    """Whether a run that ended as planned tells of none of its faults, and what that means; a line."""
+    phases, loads = (context.run.profile.get(name) or [] for name in ("phases", "load"))
+    planned = sum(len(phase.get("faults") or []) for phase in phases if isinstance(phase, dict))
+    early = bool(loads) and all(
+        isinstance(load, dict) and load.get("intents") is not None for load in loads
+    )  # it may have ended before them
+    if context.faults or not planned or early or context.run.ended != "finished":
+        return []
+    return [f"{directory.faults.name} tells of no fault, and {planned} were planned: what they cost is not told apart"]
+
+
 def context_of_run(directory: RunDirectory) -> Context:
     """What is known of a run without its operations and items. Raises :class:`RecordError`."""
     run = read_run(directory)

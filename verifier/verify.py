@@ -24,7 +24,7 @@ from verifier.checks.findings import listed
 from verifier.checks.registry import CheckRow
 from verifier.checks.types import Context
 from verifier.cluster import is_history, judged_on_cluster
-from verifier.context import context_of_run, read_context
+from verifier.context import context_of_run, read_context, unread_faults
 from verifier.contract import applicable, contract_rows, contract_verdict, invariant_rows, violations
 from verifier.doubt import doubted
 from verifier.engine import Cut, Limits, judged_in_parts
@@ -99,7 +99,8 @@ def verify(
             judging = _judged_elsewhere(scheduler, place, directory, context, asked, limits, say)
         with judging as together:
             say("putting it into words", 0.87)
-            verdict = _verdict(together, expectations, unread_replicas(directory, context.run))
+            unread = [*unread_replicas(directory, context.run), *unread_faults(directory, context)]
+            verdict = _verdict(together, expectations, unread)
             say("writing the verdict", 0.9)
             into = directory if output is None else RunDirectory(output)
             written = _write(into, together, verdict)

@@ -257,6 +257,18 @@ def test_a_fault_that_was_being_written_when_the_run_was_killed_is_left_out(tmp_
     assert [row.id for row in verify(directory.path).faults] == ["f1"]
 
 
+@pytest.mark.parametrize("left", ["nothing", "no file"])
+def test_faults_that_nobody_recorded_are_missed(left: str, tmp_path: Path) -> None:
+    profile = {"name": "test", "phases": [{"name": "fault", "faults": [{"kind": "link-cut"}]}]}
+    directory = record(tmp_path / "run", simulate(1, "MREC", cut=True), profile=profile, ended="finished")
+    assert not verify(directory.path).warnings
+    if left == "nothing":
+        directory.faults.write_text("")
+    else:
+        directory.faults.unlink()
+    assert any("faults.jsonl tells of no fault, and 1 were planned" in said for said in verify(directory.path).warnings)
+
+
 def test_verifying_again_gives_the_same_bytes(tmp_path: Path) -> None:
     directory = record(tmp_path / "run", simulate(8, "MREC", kinds=("add", "write"), unknown=0.1))
     files = (directory.verdict, directory.lost, directory.junit, directory.summary)
