@@ -74,6 +74,40 @@ def test_the_fast_path_takes_only_what_the_parser_reads_the_same(data: bytes, da
         assert fast == _read([bytes(damaged)])
 
 
+DYNAMODB = (
+    "HTTP/1.1 {status}\r\nServer: Server\r\nDate: Fri, 20 Nov 2026 12:00:00 GMT\r\n"
+    "Content-Type: application/x-amz-json-1.0\r\nContent-Length: {length}\r\nConnection: keep-alive\r\n"
+    "x-amzn-RequestId: 0123456789ABCDEFVV4KQNSO5AEMVJF66Q9ASUAAJG\r\nx-amz-crc32: {crc}\r\n\r\n"
+)
+EMULATOR = (
+    "HTTP/1.1 {status}\r\nServer: Server\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: keep-alive\r\n"
+    "x-amzn-RequestId: 0123456789ABCDEF\r\nx-amz-crc32: {crc}\r\nContent-Length: {length}\r\n\r\n"
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.sampled_from([DYNAMODB, EMULATOR]),
+    bodies,
+    st.sampled_from(["200 OK", "400 Bad Request", "500 No"]),
+    st.integers(-1, 1),
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(b"\r\n \t:;,\0Aa0-9\x80")), max_size=2),
+)
+@example(DYNAMODB.replace("x-amz-crc32", "Content-Length: 0\r\nx-amz-crc32"), b"", "200 OK", 0, [])
+@example(EMULATOR.replace("Content-Length: {length}\r\n", ""), b"{}", "200 OK", 0, [])
+def test_replies_as_they_really_are_are_read_the_same(
+    head: str, body: bytes, status: str, off: int, damage: list[tuple[int, int]]
+) -> None:
+    data = bytearray(head.format(status=status, length=max(0, len(body) + off), crc=zlib.crc32(body)).encode() + body)
+    if off == 0 and not damage and head in (DYNAMODB, EMULATOR):
+        assert parse_whole(bytes(data)) == HttpReply(int(status[:3]), zlib.crc32(body), body, True)
+    for place, byte in damage:
+        data[place % len(data)] = byte
+    fast = parse_whole(bytes(data))
+    if fast is not None:
+        assert fast == _read([bytes(data)])
+
+
 @given(bodies, st.sampled_from(["200 OK", "400 Bad Request", "500 No"]))
 def test_the_fast_path_takes_what_dynamodb_sends(body: bytes, status: str) -> None:
     data = reply(body, status, extra="Connection: keep-alive\r\n")
