@@ -16,5 +16,6 @@ def test_the_memory_pool_is_put_back_whatever_happens() -> None:
             assert pa.array([1, 2, 3]).sum().as_py() == 6
             raise ZeroDivisionError
 
-    pytest.raises(ZeroDivisionError, failing)
+    with pytest.raises(ZeroDivisionError):
+        failing()
     assert pa.default_memory_pool().backend_name == before
