@@ -37,6 +37,7 @@ from verifier.history.schema import (
     ABSENT,
     COLUMNS,
     META_END,
+    META_NULL,
     REPLICA_COLUMNS,
     WORKER_SHIFT,
     WRITER_ATTRIBUTE,
@@ -273,7 +274,9 @@ def make_stretch(
                       for name, column in columns.items()}).select(COLUMNS.names).cast(COLUMNS)  # fmt: skip
     for mine_only in range(base, base + workers):
         mine = table.filter(pa.array(worker == mine_only))
-        mine = mine.replace_schema_metadata({**(COLUMNS.metadata or {}), META_END: str(mine.num_rows)})
+        null = ",".join(name for name in COLUMNS.names if mine.column(name).null_count == mine.num_rows)
+        marks = {META_END: str(mine.num_rows), META_NULL: null}
+        mine = mine.replace_schema_metadata({**(COLUMNS.metadata or {}), **marks})
         file = directory.history / f"worker-{mine_only}.parquet"
         pq.write_table(mine, file, row_group_size=ROWS_A_GROUP, **write_options())
 

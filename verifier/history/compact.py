@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from verifier.errors import RecordError
-from verifier.history.schema import COLUMNS, META_END, META_LISTS_CRC, META_OP_LIMIT, META_SINCE
+from verifier.history.schema import COLUMNS, META_END, META_LISTS_CRC, META_NULL, META_OP_LIMIT, META_SINCE
 from verifier.history.stream import ListsCrc, WorkerStream
 from verifier.rundir import RunDirectory
 
@@ -19,7 +19,6 @@ ROWS_A_GROUP: Final = 1 << 18
 
 _STRINGS: Final = [field.name for field in COLUMNS if pa.types.is_dictionary(field.type)]
 _FEW_VALUES: Final = ["attempt", "worker", "process", "outcome", "units", "value"]
-_NULLABLE: Final = [field.name for field in COLUMNS if field.nullable and not pa.types.is_list(field.type)]
 _NUMBERS: Final = [field.name for field in COLUMNS if pa.types.is_int64(field.type) and field.name not in _FEW_VALUES]
 
 
@@ -57,8 +56,7 @@ def write_options() -> dict[str, Any]:
         # Ids, marks and times are nearly sorted, or near each other: their differences are small.
         "use_dictionary": _STRINGS + _FEW_VALUES,
         "column_encoding": dict.fromkeys(_NUMBERS, "DELTA_BINARY_PACKED"),
-        # Bounds of ids and times; and what is null in every row need not be read.
-        "write_statistics": ["op", "start_ns", "end_ns", *_NULLABLE],
+        "write_statistics": False,
     }
 
 
@@ -69,17 +67,19 @@ def write_parquet(source: Path, target: Path) -> None:
         with pq.ParquetWriter(file, COLUMNS, **write_options()) as writer:
             waiting: list[pa.RecordBatch] = []
             rows = 0
+            null = set(COLUMNS.names)
             lists = ListsCrc()
             for batch in stream:
                 waiting.append(batch)
                 lists.add(batch.column("elements"))
+                null = {name for name in null if batch.column(name).null_count == batch.num_rows}
                 rows += batch.num_rows
                 if rows >= ROWS_A_GROUP:
                     writer.write_table(_table(waiting), ROWS_A_GROUP)
                     waiting, rows = [], 0
             if waiting:
                 writer.write_table(_table(waiting), ROWS_A_GROUP)
-            marks = {}
+            marks = {META_NULL: ",".join(sorted(null))}
             if stream.reach is not None:
                 marks[META_OP_LIMIT] = str(stream.reach)
             if stream.since_ns is not None:

@@ -23,6 +23,7 @@ from verifier.history.schema import (
     COLUMNS,
     META_END,
     META_LISTS_CRC,
+    META_NULL,
     META_OP_LIMIT,
     META_SINCE,
     OPTIONAL,
@@ -159,13 +160,15 @@ def read_worker(path: Path) -> WorkerRecord:
         check_schema(path, file.schema_arrow)
         rows = file.metadata.num_rows
         lacks = OPTIONAL - set(file.schema_arrow.names)
-        empty = _empty_columns(file.metadata)
         metadata = file.metadata.metadata or {}
+        null = set(metadata[META_NULL].decode().split(",")) - {""} if META_NULL in metadata else set()
         end, limit, since = (
             int(metadata[name]) if name in metadata else None for name in (META_END, META_OP_LIMIT, META_SINCE)
         )
     if lacks and META_LISTS_CRC in metadata:
         raise RecordError(f"{path}: damaged: column {min(lacks)!r} is missing though it has a checksum")
+    if not null <= set(COLUMNS.names):
+        raise RecordError(f"{path}: damaged: {min(null - set(COLUMNS.names))!r} is said to be null, and is no column")
     if end is not None and end != rows:
         raise RecordError(f"{path}: the end mark counts {end:,} rows, {rows:,} are there")
 
@@ -180,7 +183,7 @@ def read_worker(path: Path) -> WorkerRecord:
         return values
 
     def read_column(name: str) -> pa.ChunkedArray:
-        if name in lacks or name in empty:
+        if name in lacks or name in null:
             return pa.chunked_array([pa.nulls(rows, COLUMNS.field(name).type)])
         with reading(path):
             values = file.read([name], use_threads=False).column(0)
@@ -200,18 +203,6 @@ def read_worker(path: Path) -> WorkerRecord:
 
     groups = file.metadata.num_row_groups
     return WorkerRecord(path, worker, rows, column, limit, since, end is not None, groups, group)
-
-
-def _empty_columns(metadata: pq.FileMetaData) -> set[str]:
-    """Columns that are null in every row, as far as their statistics say it: they need not be decoded."""
-    counts: dict[str, int] = {}
-    for group in range(metadata.num_row_groups):
-        for at in range(metadata.num_columns):
-            column = metadata.row_group(group).column(at)
-            statistics = column.statistics
-            if statistics is not None and statistics.has_null_count:
-                counts[column.path_in_schema] = counts.get(column.path_in_schema, 0) + statistics.null_count
-    return {name for name, count in counts.items() if count == metadata.num_rows}
 
 
 def to_history(tables: list[pa.Table], lost: tuple[LostRange, ...] = (), incomplete: tuple[str, ...] = ()) -> History:

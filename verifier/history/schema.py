@@ -186,6 +186,8 @@ META_CRC: Final = b"lastwriter.crc"
 META_LISTS_CRC: Final = b"lastwriter.lists_crc"
 """Of a compacted file that has lists: CRC-32 of them (see :class:`verifier.history.stream.ListsCrc`). A page's checksum
 does not cover the page's header, from which a list's length follows."""
+META_NULL: Final = b"lastwriter.null"
+"""Of a compacted file: the columns that are null in every row, with commas between; nobody needs to decode them."""
 META_END: Final = b"lastwriter.end"
 """End mark: the worker ended in order and every id it used has its row. The value is the number of rows written."""
 

@@ -168,6 +168,22 @@ def test_a_flipped_bit_in_a_compacted_file_is_refused_or_changes_nothing(tmp_pat
     assert all("worker-0.parquet" in line and "\n" not in line for line in refused)
 
 
+def test_a_compacted_file_names_the_columns_that_are_null_throughout(tmp_path: Path) -> None:
+    ops = some_ops(300)
+    directory = write_run(tmp_path / "run", ops)
+    compact(directory)
+    path = directory.history / "worker-0.parquet"
+    table = table_of(ops)
+    null = {name for name in COLUMNS.names if table.column(name).null_count == len(ops)}
+    data = path.read_bytes()
+    said = b",".join(name.encode() for name in sorted(null))
+    assert null
+    assert said in data
+    path.write_bytes(data.replace(said, b"x" + said[1:]))
+    with pytest.raises(RecordError, match=r"worker-0.parquet: damaged: 'x.*' is said to be null, and is no column"):
+        read_history(directory)
+
+
 def test_a_killed_worker_leaves_ranges_that_began_after_what_its_last_batch_says(tmp_path: Path) -> None:
     ops = [op for op in some_ops(100) if op.op not in (50, 51, 97)]
     directory = write_run(tmp_path / "run", ops)
