@@ -25,13 +25,22 @@ def directory(tmp_path: Path) -> RunDirectory:
     return RunDirectory(tmp_path)
 
 
-def test_what_is_found_is_told_and_kept(directory: RunDirectory) -> None:
+@pytest.fixture
+def view(directory: RunDirectory) -> tuple[io.StringIO, Worker, Suspicions]:
+    """What a person sees of a run, a worker of it, and what looks at the one for the other."""
     stream = io.StringIO()
-    worker = Worker(directory, 0)
     progress = PlainProgress(read_profile(Path(profiles()["quickstart"])), stream)
-    suspicions = Suspicions(directory, run_info("MREC", start_ns=1 * S), progress)
+    return stream, Worker(directory, 0), Suspicions(directory, run_info("MREC", start_ns=1 * S), progress)
+
+
+def record_a_stale_read(worker: Worker) -> None:
     worker.add([write(2 * S, 3 * S, op=1, prev=-1), write(4 * S, 5 * S, op=2, prev=1)])
     worker.add([read(6 * S, 7 * S, op=3, saw=1, region=REGIONS[2])])
+
+
+def test_what_is_found_is_told_and_kept(directory: RunDirectory, view: tuple[io.StringIO, Worker, Suspicions]) -> None:
+    stream, worker, suspicions = view
+    record_a_stale_read(worker)
     suspicions.look()
     assert f"suspected: 1 stale read ({REGIONS[2]} 1); {REGIONS[2]}'s strong read 0:3" in stream.getvalue()
     entry = json.loads(directory.live.read_text())
@@ -39,11 +48,10 @@ def test_what_is_found_is_told_and_kept(directory: RunDirectory) -> None:
     assert len(entry["examples"]) == 1
 
 
-def test_what_goes_wrong_ends_the_view_and_is_said(directory: RunDirectory) -> None:
-    stream = io.StringIO()
-    worker = Worker(directory, 0)
-    progress = PlainProgress(read_profile(Path(profiles()["quickstart"])), stream)
-    suspicions = Suspicions(directory, run_info("MREC"), progress)
+def test_what_goes_wrong_ends_the_view_and_is_said(
+    directory: RunDirectory, view: tuple[io.StringIO, Worker, Suspicions]
+) -> None:
+    stream, worker, suspicions = view
     directory.live.mkdir()  # the line cannot be written
     worker.add([write(2 * S, 3 * S, op=1, prev=-1), read(6 * S, 7 * S, op=3, saw=-1)])
     suspicions.look(last=True)
@@ -60,12 +68,8 @@ def test_what_is_new_and_what_it_comes_to() -> None:
     assert not new_in(other, both)
 
 
-def test_at_the_end_it_is_said_what_it_comes_to(directory: RunDirectory) -> None:
-    stream = io.StringIO()
-    worker = Worker(directory, 0)
-    progress = PlainProgress(read_profile(Path(profiles()["quickstart"])), stream)
-    suspicions = Suspicions(directory, run_info("MREC", start_ns=1 * S), progress)
-    worker.add([write(2 * S, 3 * S, op=1, prev=-1), write(4 * S, 5 * S, op=2, prev=1)])
-    worker.add([read(6 * S, 7 * S, op=3, saw=1, region=REGIONS[2])])
+def test_at_the_end_it_is_said_what_it_comes_to(view: tuple[io.StringIO, Worker, Suspicions]) -> None:
+    stream, worker, suspicions = view
+    record_a_stale_read(worker)
     suspicions.look(last=True)
     assert f"in all suspected: 1 stale read ({REGIONS[2]} 1)" in stream.getvalue()
